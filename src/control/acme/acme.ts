@@ -1,7 +1,7 @@
 /**
- * Certificates from an authority (RFC 8555): ordered for each name of the settings, kept in files, renewed in time. An authority that
- * fails, files that can't be written and a process that is killed leave what is in use in use, and are told. One process orders, by the
- * files that it owns; the others use what it has got, and answer its challenges.
+ * Certificates from an ACME authority (RFC 8555): ordered for each configured name, stored in files, renewed in time. If the authority
+ * fails, files can't be written or a process is killed, the certificates in use stay in use, and the problem is reported. One process,
+ * the owner of the files, orders; the others use its certificates and answer its challenges.
  */
 import { createHash, X509Certificate } from 'node:crypto'
 import type { ChallengeKind } from '../../rules/acme/names.ts'
@@ -22,14 +22,14 @@ import type { AcmeFiles } from './files.ts'
 import { AcmeKept, type Attempts, type Tried } from './kept.ts'
 import { type Challenge, type OrderFailure, orderCertificate } from './order.ts'
 
-/** What the operator has chosen. */
+/** The operator's settings. */
 export interface AcmeSettings {
   /** In lower case. */
   readonly names: readonly string[]
   readonly directory: string
   readonly email: string | null
   readonly eab: { readonly kid: string; readonly key: string } | null
-  /** Ways to show that a name is ours, the preferred one first. */
+  /** Challenge types, by preference. */
   readonly challenges: readonly ChallengeKind[]
 }
 
@@ -42,18 +42,19 @@ export interface AcmeParts {
   now(): number
   chance(): number
   readonly order?: typeof orderCertificate
-  /** Certificates are looked at this often, milliseconds. Default: 10 s. */
+  /** How often certificates are checked, milliseconds. Default: 10 s. */
   readonly lookMs?: number
 }
 
-/** The clock may be set, and the owner may end; what is due is looked at sooner, but not all the time. */
+/** How often to check at least, because the clock may be set and the owner may exit. */
 const LOOK_MS = 10_000
+/** If a renewal is due sooner, the next check comes sooner, but not before this share of the interval. */
 const MIN_LOOK_SHARE = 0.1
 
-/** Files that can't be written are tried again after this. */
+/** How long to wait before the next order after files could not be written. */
 const FILES_PAUSE_MS = 60_000
 
-/** For all processes to take in a change. */
+/** How long to wait for all processes to apply a change. */
 const PATIENCE_MS = 10_000
 
 const NOTHING_TRIED: Attempts = { failures: 0, atMs: 0, nextAtMs: 0, error: null, challenge: null }
@@ -65,9 +66,9 @@ export class Acme implements CertificateSource {
   readonly #kept: AcmeKept
   readonly #order: typeof orderCertificate
   #pairs = new Map<string, ServerPair>()
-  /** What the files had in them. */
+  /** The texts last read from the files, by name. */
   #texts = new Map<string, string>()
-  /** Certificates that could not be written. */
+  /** Names whose certificates could not be written yet. */
   readonly #unkept = new Set<string>()
   #tried: Tried = { names: {}, orderedAtMs: [] }
   #challenge: Challenge | null = null
@@ -96,7 +97,7 @@ export class Acme implements CertificateSource {
     return 'digest' in pair ? [pair] : []
   }
 
-  /** Answers to http-01 by their tokens (RFC 8555 section 8.3). */
+  /** Answers to http-01 challenges by token (RFC 8555 section 8.3). */
   get answers(): Readonly<Record<string, string>> {
     return this.#challenge?.kind === 'http-01' ? { [this.#challenge.token]: this.#challenge.answer } : {}
   }
@@ -109,14 +110,14 @@ export class Acme implements CertificateSource {
     return problems
   }
 
-  /** Failures in a row of each name that has any or has a certificate. */
+  /** Consecutive failures, by name. */
   get failures(): ReadonlyMap<string, number> {
     return new Map(this.#parts.settings.names.map((name) => [name, this.#failuresOf(name)]))
   }
 
   /**
-   * Reads what is there. Nothing is ordered yet.
-   * @throws {Error} there is no place for the files
+   * Reads the stored certificates. Nothing is ordered yet.
+   * @throws {Error} the files can't be used, and there is no certificate
    */
   async load(): Promise<void> {
     const refused = await this.#files.take().then(
@@ -125,7 +126,7 @@ export class Acme implements CertificateSource {
     )
     await this.#reread()
     if (refused !== null) {
-      // Certificates that are there can be served from files that can't be written.
+      // Existing certificates can be served even if the files can't be written.
       if (this.#pairs.size === 0) throw refused
       this.#tellFiles(refused)
       return
@@ -136,24 +137,24 @@ export class Acme implements CertificateSource {
       this.#parts.log.info({ event: 'acme' }, `the certificates of ${name} are ordered by ${owner}`)
   }
 
-  /** Orders what is missing or due, from now on. @param onChange resolves when all processes have what has changed */
+  /** Starts ordering what is missing or due. @param onChange resolves when all processes have applied a change */
   start(onChange: () => Promise<void> | void): void {
     this.#onChange = onChange
     this.#files.onNews(() => {
-      // The owner knows its own news.
+      // The owner knows its own changes.
       if (!this.#files.isOwner) this.#lookNow()
     })
     this.#lookNow()
   }
 
-  /** Gives up what is under way. */
+  /** Aborts the current order. */
   async close(): Promise<void> {
     this.#closing.abort()
     clearTimeout(this.#timer)
     await this.#files.close()
   }
 
-  /** Looks now, or again when it has looked, and from then on. */
+  /** Checks now, or once the current check is done, and then periodically. */
   #lookNow(): void {
     clearTimeout(this.#timer)
     const before = this.#looking ?? Promise.resolve()
@@ -167,7 +168,7 @@ export class Acme implements CertificateSource {
     this.#looking = looking
   }
 
-  /** How long nothing is due, as far as that is known. */
+  /** How long to wait until the next check. */
   #pauseMs(): number {
     const { lookMs = LOOK_MS } = this.#parts
     if (!this.#files.isOwner) return lookMs
@@ -192,20 +193,20 @@ export class Acme implements CertificateSource {
     }
   }
 
-  /** Resolves when all processes have what has changed. One that hangs is not waited for. */
+  /** Resolves when all processes have applied a change, or after a while without those that hang. */
   async #told(): Promise<void> {
     const late = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS).unref())
     await Promise.race([this.#onChange(), late])
   }
 
-  /** Another process orders: its certificates are used, its challenges answered, and its place is taken when it ends. */
+  /** Follows the owner: uses its certificates, answers its challenges, and takes over when it exits. */
   async #follow(): Promise<void> {
     await this.#files.take()
     const isChanged = await this.#reread()
     const { isOwner, name } = this.#files
-    // What it could not write is up to the owner.
+    // Write problems are the owner's to report.
     if (!isOwner) this.#filesProblem = null
-    // The order of an owner that is gone is open no more.
+    // The previous owner's order is no longer open.
     const challenge = isOwner ? null : await this.#files.heard()
     const isOther = challenge !== this.#challenge
     this.#challenge = challenge
@@ -217,7 +218,7 @@ export class Acme implements CertificateSource {
     await this.#takeOver()
   }
 
-  /** Reads what others have tried, and tells for what it has to wait: the line in their log may be long ago. */
+  /** Reads the attempts of previous owners, and logs failures that are waiting for a retry: their own log lines may be long ago. */
   async #takeOver(): Promise<void> {
     this.#tried = await this.#kept.tried()
     const nowMs = this.#parts.now()
@@ -227,7 +228,7 @@ export class Acme implements CertificateSource {
     }
   }
 
-  /** @returns whether there are other certificates than before */
+  /** @returns whether certificates have changed */
   async #reread(): Promise<boolean> {
     const { names } = this.#parts.settings
     let isChanged = false
@@ -238,7 +239,7 @@ export class Acme implements CertificateSource {
       const pair = pairIn(text, name)
       if (typeof pair === 'string') {
         const told = `${this.#files.name}/${name}.pem ${pair}`
-        this.#parts.log.error({ event: 'acme', name }, `${told}: it counts as none, and is kept as ${name}.pem.damaged`)
+        this.#parts.log.error({ event: 'acme', name }, `${told}: it is ignored, and kept as ${name}.pem.damaged`)
         if (this.#files.isOwner) await this.#kept.setAside(name)
       } else {
         this.#pairs.set(name, pair)
@@ -248,13 +249,13 @@ export class Acme implements CertificateSource {
     return isChanged
   }
 
-  /** The name that a certificate is to be ordered for now; null for none. Those without one come first. */
+  /** The name to order a certificate for now; null for none. Names without a certificate come first. */
   #due(): string | null {
     const nowMs = this.#parts.now()
     const wasWrong = this.#isClockWrong
     this.#isClockWrong = [...this.#pairs.values()].some((pair) => isClockWrong(pair, nowMs))
     if (this.#isClockWrong) {
-      const told = `the clock is wrong: it is before the beginning of certificates in use; none are ordered until it is set`
+      const told = `the clock is wrong: certificates in use are not valid yet; none are ordered until it is set`
       if (!wasWrong) this.#parts.log.error({ event: 'acme' }, told)
       return null
     }
@@ -268,13 +269,13 @@ export class Acme implements CertificateSource {
     return due.sort((a, b) => endOf(a) - endOf(b))[0] ?? null
   }
 
-  /** @returns false where nothing can be ordered for any name now */
+  /** @returns false if nothing can be ordered for any name now */
   async #attempt(name: string): Promise<boolean> {
     const { now, chance, settings } = this.#parts
     const nowMs = now()
     const before = this.#triedOf(name)
     const failures = before.failures + 1
-    // Noted before it begins, as a failure: a process that is killed over and over does not order over and over.
+    // Recorded as a failure before it begins, so that a process that keeps crashing does not keep ordering.
     const nextAtMs = nowMs + pauseMs('unreachable', failures, null, chance())
     const orderedAtMs = [...recentOrders(this.#tried.orderedAtMs, nowMs), nowMs]
     try {
@@ -305,7 +306,7 @@ export class Acme implements CertificateSource {
     )
     if (this.#closing.signal.aborted) return false
     this.#challenge = null
-    // Where the others can't be told, whoever orders next tells them.
+    // If the others can't be told now, the next order does it.
     await this.#files.tell(null).catch(() => {})
     const pair = 'failure' in result ? result : this.#judged(name, result)
     if ('failure' in pair) {
@@ -315,7 +316,7 @@ export class Acme implements CertificateSource {
     return true
   }
 
-  /** What an authority has sent is used only where it is what was ordered. */
+  /** Uses what an authority has sent only if it is what was ordered. */
   #judged(name: string, { cert, key }: { cert: string; key: string }): ServerPair | { failure: OrderFailure } {
     const pair = pairIn(`${cert.trim()}\n${key}`, name)
     const flaw =
@@ -356,14 +357,14 @@ export class Acme implements CertificateSource {
     await this.#note(name, this.#triedOf(name)).catch((error) => this.#tellFiles(error))
   }
 
-  /** What an authority has refused in one way is tried in the next one. */
+  /** After a refusal, the next challenge type is tried. */
   #nextChallenge(name: string, kind: AcmeFailureKind, used: ChallengeKind | null): ChallengeKind | null {
     const { challenges } = this.#parts.settings
     if (kind === 'unreachable' || used === null) return this.#triedOf(name).challenge
     return challenges[(challenges.indexOf(used) + 1) % challenges.length] ?? null
   }
 
-  /** Writes certificates that are in use and in no file. */
+  /** Writes certificates that are in use but not in a file yet. */
   async #keepUnkept(): Promise<void> {
     for (const name of this.#unkept) {
       const pair = this.#pairs.get(name)
@@ -394,7 +395,7 @@ export class Acme implements CertificateSource {
 
   #tellFailure(name: string): void {
     const { failures, nextAtMs, error } = this.#triedOf(name)
-    const problem = this.#problemOf(name) ?? `the order for ${name} did not come to its end`
+    const problem = this.#problemOf(name) ?? `the order for ${name} was interrupted`
     const nextAt = dateOf(nextAtMs)
     this.#parts.log.error({ event: 'acme', name, failures, nextAt, error }, `${problem}; next attempt at ${nextAt}`)
   }
@@ -405,7 +406,7 @@ export class Acme implements CertificateSource {
 
   #failuresOf(name: string): number {
     const { failures, error } = this.#triedOf(name)
-    // One that is under way is no failure yet.
+    // The current attempt is not a failure yet.
     return error === null ? Math.max(failures - 1, 0) : failures
   }
 
@@ -415,11 +416,11 @@ export class Acme implements CertificateSource {
     if (error === null) return pair === undefined ? `no certificate for ${name} yet` : null
     const times = `${this.#failuresOf(name)} in a row`
     if (pair === undefined) return `no certificate for ${name}: ${error} (${times})`
-    return `the certificate for ${name} can't be renewed: ${error} (${times}); that in use is valid until ${dateOf(pair.notAfterMs)}`
+    return `the certificate for ${name} can't be renewed: ${error} (${times}); the current one is valid until ${dateOf(pair.notAfterMs)}`
   }
 }
 
-/** A pair in a text with certificate, chain and key; or what is wrong with it. */
+/** The pair in a text with certificate, chain and key, or what is wrong with the text. */
 function pairIn(text: string, name: string): ServerPair | string {
   const at = text.search(/-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/)
   if (at === -1) return 'has no key'
@@ -433,7 +434,7 @@ function textOf({ cert, key }: ServerPair): string {
   return `${cert.trim()}\n${key.trim()}\n`
 }
 
-/** In [0, 1), the same for a certificate whenever it is asked. */
+/** A number in [0, 1), always the same for a certificate. */
 function spreadOf({ digest }: ServerPair): number {
   return createHash('sha256').update(digest).digest().readUInt32BE(0) / 2 ** 32
 }

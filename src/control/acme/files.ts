@@ -1,35 +1,35 @@
 /**
- * Where what an authority has given is kept, and who orders: a folder, or a folder of each instance of a cluster.
+ * Storage for accounts and certificates, and which process orders: one folder, or one folder per instance of a cluster.
  */
 import type { Challenge } from './order.ts'
 
-/** Files by name, of which one process is the owner: it orders, and writes. */
+/** Files by name. One process is their owner: it orders and writes. */
 export interface AcmeFiles {
-  /** What they are in, for the log. */
+  /** Where they are, for the log. */
   readonly name: string
   readonly isOwner: boolean
-  /** Who orders instead; for the log. */
+  /** Who is the owner instead; for the log. */
   readonly owner: string
-  /** Why nobody can become the owner, or null. */
+  /** Why this process can't become the owner, or null. */
   readonly problem: string | null
   /**
-   * Makes what they are in, and becomes the owner where nobody else is.
-   * @throws {Error} it can't be made or locked
+   * Creates the storage, and becomes the owner if nobody else is.
+   * @throws {Error} it can't be created or locked
    */
   take(): Promise<void>
-  /** @returns null if there is none, or none that can be read */
+  /** @returns null if the file is missing or can't be read */
   read(file: string): Promise<Buffer | null>
-  /** Replaces a file, which is on the disk then. @throws {Error} */
+  /** Replaces a file durably. @throws {Error} */
   write(file: string, text: string): Promise<void>
-  /** Moves a file aside that can't be used, for the operator to look at. */
+  /** Renames a file that can't be used, for the operator to inspect. */
   setAside(file: string): Promise<void>
-  /** Tells the others of the challenge of the open order. Resolves when all that can answer it do. @param challenge null when it is over */
+  /** Tells the other processes the challenge of the current order. Resolves when all that can answer it do. @param challenge null when the order has ended */
   tell(challenge: Challenge | null): Promise<void>
-  /** The challenge of the open order of the owner, or null. */
+  /** The challenge of the owner's current order, or null. */
   heard(): Promise<Challenge | null>
-  /** This process answers what it has heard last. */
+  /** This process now answers the challenge it has heard last. */
   answering(): void
-  /** Calls `listener` when the owner has written or told something. */
+  /** Calls `listener` when the owner has written a file or told a challenge. */
   onNews(listener: () => void): void
   close(): Promise<void>
 }

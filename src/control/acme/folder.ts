@@ -1,5 +1,5 @@
 /**
- * A folder of what an authority has given. Nobody but the owner may read it, and each file is there as a whole or not at all.
+ * Storage in a folder. Only its user may read it, and files are replaced atomically.
  */
 import { randomBytes } from 'node:crypto'
 import { chmod, open, rename, rm } from 'node:fs/promises'
@@ -11,7 +11,7 @@ import type { AcmeFiles } from './files.ts'
 
 const MAX_FILE_BYTES = 1024 * 1024
 
-/** A folder: whoever has its lock is the owner. */
+/** A folder. The process that holds its lock is the owner. */
 export class FolderFiles implements AcmeFiles {
   readonly name: string
   readonly owner = 'another process'
@@ -19,7 +19,7 @@ export class FolderFiles implements AcmeFiles {
   readonly #onDamage: (message: string) => void
   #lock: FolderLock | null = null
 
-  /** @param onDamage told of files that are there and can't be read */
+  /** @param onDamage called for files that exist but can't be read */
   constructor(path: string, onDamage: (message: string) => void) {
     this.name = path
     this.#onDamage = onDamage
@@ -29,7 +29,7 @@ export class FolderFiles implements AcmeFiles {
     return this.#lock !== null
   }
 
-  /** @throws {Error} it can't be made, or others may write to it */
+  /** @throws {Error} it can't be created, or others may access it */
   async make(): Promise<void> {
     if (await makeFolder(this.name)) return
     const flaw = await flawOfPrivate(this.name)
@@ -81,7 +81,7 @@ export class FolderFiles implements AcmeFiles {
     await rename(path, `${path}.damaged`).catch(() => {})
   }
 
-  /** Other processes on the folder are told of no challenge: one port is led to one process. */
+  /** Other processes on the same folder are not told: a port leads to one process only. */
   async tell(): Promise<void> {}
 
   async heard(): Promise<null> {

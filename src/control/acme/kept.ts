@@ -1,28 +1,28 @@
 /**
- * What an authority has given, as it is kept: the account, a certificate with its key for each name, and what was tried when. Files that
- * are there and can't be used count as none, and are told.
+ * The contents of the stored files: the account, a certificate with its key for each name, and a record of attempts. Files that can't be
+ * used are ignored and reported.
  */
 import { z } from 'zod'
 import type { AcmeFiles } from './files.ts'
 import type { AcmeAccount } from './order.ts'
 
-/** What was tried for a name. Times in epoch milliseconds. */
+/** The attempts for a name. Times in epoch milliseconds. */
 const attempts = z.object({
-  /** In a row. */
+  /** Consecutive failures. */
   failures: z.int().min(0).max(1_000_000),
-  /** The last one has begun. */
+  /** When the last attempt began. */
   atMs: z.number(),
   nextAtMs: z.number(),
-  /** Why the last one failed; null while it is under way, and behind one that has not. */
+  /** Why the last attempt failed; null while one is running, and after a success. */
   error: z.string().nullable(),
-  /** The way in which the name was shown to be ours last. */
+  /** The challenge type to try first. */
   challenge: z.enum(['http-01', 'tls-alpn-01']).nullable(),
 })
 
 const tried = z.object({
   version: z.literal(1),
   names: z.record(z.string(), attempts),
-  /** When orders were made, of all names. */
+  /** When orders were made, for all names. */
   orderedAtMs: z.array(z.number()).max(10_000),
 })
 
@@ -33,13 +33,13 @@ const account = z.object({
   key: z.string().includes('PRIVATE KEY'),
 })
 
-/** What was tried for a name. */
+/** The attempts for a name. */
 export type Attempts = z.output<typeof attempts>
 
-/** What was tried for all of them. */
+/** The attempts for all names. */
 export type Tried = Omit<z.output<typeof tried>, 'version'>
 
-/** What is kept of one authority. */
+/** The stored files of one authority. */
 export class AcmeKept {
   readonly #files: AcmeFiles
   readonly #onDamage: (message: string) => void
@@ -49,7 +49,7 @@ export class AcmeKept {
     this.#onDamage = onDamage
   }
 
-  /** The certificate of a name, the key behind it, as one PEM text; null for none. */
+  /** The certificate of a name followed by its key, as one PEM text; null for none. */
   async pair(name: string): Promise<string | null> {
     return (await this.#files.read(pairFile(name)))?.toString('latin1') ?? null
   }
@@ -58,12 +58,12 @@ export class AcmeKept {
     await this.#files.write(pairFile(name), pem)
   }
 
-  /** Moves a certificate aside that can't be used, for the operator to look at. */
+  /** Renames the file of a certificate that can't be used, for the operator to inspect. */
   async setAside(name: string): Promise<void> {
     await this.#files.setAside(pairFile(name))
   }
 
-  /** The account at an authority, or null: that of another one is no use. */
+  /** The account at an authority; null for none, or one at another authority. */
   async account(directory: string): Promise<AcmeAccount | null> {
     const kept = this.#parsed('account.json', account, await this.#files.read('account.json'))
     return kept === null || kept.directory !== directory ? null : { key: kept.key, url: kept.url }
@@ -73,7 +73,7 @@ export class AcmeKept {
     await this.#files.write('account.json', json({ version: 1, directory, url, key }))
   }
 
-  /** What was tried; nothing where that is not known. */
+  /** The recorded attempts; empty if unknown. */
   async tried(): Promise<Tried> {
     const kept = this.#parsed('tried.json', tried, await this.#files.read('tried.json'))
     return kept ?? { names: {}, orderedAtMs: [] }
@@ -88,7 +88,7 @@ export class AcmeKept {
     try {
       return schema.parse(JSON.parse(bytes.toString('utf8')))
     } catch {
-      this.#onDamage(`${this.#files.name}/${file} is damaged: it counts as none`)
+      this.#onDamage(`${this.#files.name}/${file} is damaged: it is ignored`)
       return null
     }
   }

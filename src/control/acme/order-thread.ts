@@ -1,6 +1,6 @@
 /**
- * The thread that orders one certificate from an authority (RFC 8555), with acme-client: what that loads, computes and throws stays away
- * from the thread that serves.
+ * A thread that orders one certificate from an authority (RFC 8555) with acme-client, to keep its memory, computation and exceptions
+ * away from the main thread.
  */
 import { createRequire } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -12,7 +12,7 @@ import { AcmeTransport, type AuthorityAnswer } from './transport.ts'
 
 type Acme = typeof import('acme-client')
 
-/** How long an authority may take with a validation or a certificate: it is asked again after 0.25 s, 0.5 s and so on up to 10 s. */
+/** Polling for a validation or a certificate: after 0.25 s, 0.5 s and so on up to every 10 s. */
 const POLLING = { backoffAttempts: 22, backoffMin: 250, backoffMax: 10_000 }
 
 const PROBLEMS = 'urn:ietf:params:acme:error:'
@@ -30,7 +30,7 @@ function tell(message: FromOrder): void {
   port?.postMessage(message)
 }
 
-/** Tells a message, and waits until it has been acted on. */
+/** Posts a message, and waits until it has been handled. */
 async function done(message: FromOrder): Promise<void> {
   const acted = new Promise<void>((resolve) => port?.once('message', () => resolve()))
   tell(message)
@@ -39,7 +39,7 @@ async function done(message: FromOrder): Promise<void> {
 
 type Stage = 'order' | 'account' | 'authorization' | 'certificate' | ChallengeKind
 
-/** Names what was going on when something failed. */
+/** An error with the stage in which it occurred. */
 class StageError extends Error {
   readonly stage: Stage
 
@@ -61,7 +61,7 @@ async function ordered(request: OrderRequest, transport: AcmeTransport): Promise
   // CommonJS, with several megabytes of dependencies.
   const acme = createRequire(import.meta.url)('acme-client') as Acme
   Object.assign(acme.axios.defaults, { adapter: transport.adapter })
-  // A request that fails is repeated with the whole order, after a pause of ours.
+  // No retries of single requests: Acme retries the whole order, with its own backoff.
   Object.assign(acme.axios.defaults, { acmeSettings: { retryMaxAttempts: 0 } })
   const { client, order } = await during('order', newOrder(acme, request, transport))
   if (order.authorizations.length !== 1) throw new Error(`${order.authorizations.length} authorizations for one name`)
@@ -70,11 +70,11 @@ async function ordered(request: OrderRequest, transport: AcmeTransport): Promise
   const [, csr] = await acme.crypto.createCsr({ altNames: [request.name] }, key)
   const finalized = await during('certificate', client.finalizeOrder(order, csr))
   const cert = await during('certificate', client.getCertificate(finalized))
-  if (typeof cert !== 'string') throw new Error('certificate: the authority has sent something else')
+  if (typeof cert !== 'string') throw new Error('certificate: the authority did not send a certificate')
   return { cert, key: key.toString() }
 }
 
-/** Orders with the account that there is. One that the authority does not know (any more) is made anew, once. */
+/** Orders with the stored account. If the authority doesn't know or accept it, creates a new one, once. */
 async function newOrder(
   acme: Acme,
   request: OrderRequest,
@@ -85,7 +85,7 @@ async function newOrder(
     const client = await clientOf(acme, request, account)
     try {
       const order = await client.createOrder({ identifiers: [{ type: 'dns', value: request.name }] })
-      if (!Array.isArray(order.authorizations)) throw new Error('the authority has sent something else than an order')
+      if (!Array.isArray(order.authorizations)) throw new Error('the authority did not send an order')
       return { client, order }
     } catch (error) {
       const type = transport.last?.type
@@ -128,11 +128,11 @@ async function authorized(acme: Acme, client: Client, order: Order, request: Ord
     .find((one) => one !== undefined)
   if (challenge === undefined) {
     const types = offered.map(({ type }) => type).join(', ')
-    throw new Error(`authorization: the authority offers ${types || 'nothing'}, of which none is possible`)
+    throw new Error(`authorization: the authority offers ${types || 'no challenges'}, none of which can be used here`)
   }
   const kind = challenge.type as ChallengeKind
   const { token } = challenge
-  // RFC 8555 section 8.3; it becomes a path.
+  // RFC 8555 section 8.3. The token becomes part of a path.
   if (typeof token !== 'string' || !/^[A-Za-z0-9_-]{16,256}$/.test(token))
     throw new Error('authorization: invalid token')
   const answer = await client.getChallengeKeyAuthorization(challenge)
@@ -154,7 +154,7 @@ function failureOf(error: Error, { last, unreachable }: AcmeTransport): OrderFai
   const message = printable(error.message)
   if (unreachable !== null) return { kind: 'unreachable', message, retryAfterMs: null }
   const isChallenge = error instanceof StageError && (error.stage === 'http-01' || error.stage === 'tls-alpn-01')
-  // What is no refusal and yet no success is something that an authority does not say.
+  // Anything but a clear refusal counts as unreachable, and is retried.
   const kind = isChallenge || isRefusal(last) ? 'refused' : 'unreachable'
   return { kind, message, retryAfterMs: last?.retryAfterMs ?? null }
 }
@@ -163,7 +163,7 @@ function isRefusal(last: AuthorityAnswer | null): boolean {
   return last !== null && last.status >= 400 && last.status < 500
 }
 
-/** An authority's words go into the log. */
+/** Text from the authority, made safe for the log. */
 function printable(message: string): string {
   return message.replace(/\s+/g, ' ').replace(UNPRINTABLE, '').slice(0, 500) || 'no reason given'
 }

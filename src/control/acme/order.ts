@@ -1,5 +1,5 @@
 /**
- * One order of a certificate: the words of it, and the thread that it is made on.
+ * Orders one certificate, on a thread of its own.
  */
 import { Worker } from 'node:worker_threads'
 import type { ChallengeKind } from '../../rules/acme/names.ts'
@@ -9,11 +9,11 @@ import type { AcmeFailureKind } from '../../rules/acme/schedule.ts'
 export interface AcmeAccount {
   /** PEM. */
   readonly key: string
-  /** Null where the authority is to be asked for it. */
+  /** Null if the authority has to be asked for it. */
   readonly url: string | null
 }
 
-/** What is ordered. Plain data. */
+/** An order. Plain data, passed to the thread. */
 export interface OrderRequest {
   readonly name: string
   readonly directory: string
@@ -21,11 +21,11 @@ export interface OrderRequest {
   /** External account binding (RFC 8555 section 7.3.4). */
   readonly eab: { readonly kid: string; readonly key: string } | null
   readonly account: AcmeAccount | null
-  /** The first of them that the authority offers is used. */
+  /** By preference; the first one that the authority offers is used. */
   readonly challenges: readonly ChallengeKind[]
 }
 
-/** How the name is shown to be ours: a text at a path, or a certificate for a protocol. */
+/** Proof of control over the name: a text at a path, or a certificate for an ALPN protocol. */
 export type Challenge =
   | { readonly kind: 'http-01'; readonly token: string; readonly answer: string }
   | { readonly kind: 'tls-alpn-01'; readonly cert: string; readonly key: string }
@@ -37,25 +37,25 @@ export interface OrderFailure {
   readonly retryAfterMs: number | null
 }
 
-/** Messages of the thread. It waits for a word behind the first two. */
+/** Messages from the thread. After `account` and `challenge` it waits for a reply. */
 export type FromOrder =
   | { readonly kind: 'account'; readonly account: AcmeAccount }
   | { readonly kind: 'challenge'; readonly challenge: Challenge }
   | { readonly kind: 'issued'; readonly cert: string; readonly key: string }
   | { readonly kind: 'failed'; readonly failure: OrderFailure }
 
-/** What is done meanwhile. */
+/** Callbacks during an order. */
 export interface OrderEvents {
-  /** There is an account now: it is kept. */
+  /** Stores a new account. */
   onAccount(account: AcmeAccount): Promise<void>
   /** Resolves when every process answers the challenge. */
   onChallenge(challenge: Challenge): Promise<void>
 }
 
-/** PEM texts, or why there are none. */
+/** PEM texts, or why the order failed. */
 export type OrderResult = { readonly cert: string; readonly key: string } | { readonly failure: OrderFailure }
 
-/** An order that takes longer is given up. */
+/** Timeout of an order. */
 const PATIENCE_MS = 10 * 60 * 1000
 
 /** The libraries need some 40 MB. */
@@ -63,7 +63,7 @@ const MAX_HEAP_MB = 256
 
 /**
  * Orders a certificate. Never rejects.
- * @param signal gives it up
+ * @param signal aborts the order
  */
 export function orderCertificate(
   request: OrderRequest,
@@ -77,7 +77,7 @@ export function orderCertificate(
       workerData: request,
       resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
     })
-    // A drain does not wait for an authority.
+    // The process may exit during an order.
     worker.unref()
     const failed = (message: string): void => end({ failure: { kind: 'unreachable', message, retryAfterMs: null } })
     const patience = setTimeout(() => failed(`given up after ${PATIENCE_MS / 60_000} min`), PATIENCE_MS).unref()

@@ -1,6 +1,6 @@
 /**
- * What an authority has given to a cluster: encrypted in its Redis, with a copy in the folder of each instance. One instance owns it, by a
- * lease. While Redis is away each instance has its copy, and nothing is ordered.
+ * Storage for a cluster: encrypted in its Redis, with a copy in the folder of each instance. One instance is the owner, by a lease. While
+ * Redis is unreachable, each instance uses its copy, and nothing is ordered.
  */
 
 import { randomUUID, X509Certificate } from 'node:crypto'
@@ -16,26 +16,26 @@ import type { AcmeFiles } from './files.ts'
 import type { FolderFiles } from './folder.ts'
 import type { Challenge } from './order.ts'
 
-/** The space of the records, their group, the lease and the topic. */
+/** The name of the records' space and group, of the lease and of the topic. */
 const ACME = 'acme'
 const CHALLENGE = 'challenge'
-/** Written with each order: its version tells whether Redis has lost something. */
+/** Written with each order, so that its version shows whether Redis has lost data. */
 const NEWEST = 'tried.json'
 
 const LOST = -1
 
 const TTL_MS = 6_000
-/** The owner stops before another one may begin: an answer may come late. */
+/** The owner stops this long before its lease expires: a reply may come late. */
 const MARGIN_MS = 1_000
 const RENEW_MS = 1_500
 
-/** An order is given up before. */
+/** A challenge older than this is ignored: its order has been aborted by then. */
 const MAX_CHALLENGE_MS = 10 * 60 * 1000
 
-/** For all instances to answer a challenge. */
+/** How long to wait for all instances to answer a challenge. */
 const PATIENCE = { allMs: 8_000, anyMs: 8_000, isForAll: true, lateMs: SILENT_MS, goneMs: 60_000 } as const
 
-/** At the start, and when Redis is back, the others come a moment later. */
+/** At the start, and when Redis is back, the other instances appear a moment later. */
 const SETTLED_MS = 5_000
 
 const told = z.object({
@@ -46,27 +46,27 @@ const told = z.object({
   ]),
 })
 
-/** What it needs of the cluster. */
+/** The parts of the cluster that are used here. */
 interface OfCluster extends Pick<Cluster, 'name' | 'instance' | 'store'> {
   readonly members: Pick<Cluster['members'], 'whereInForce' | 'tell'>
   acme: Cluster['acme']
 }
 
-/** The files of a cluster with a secret. */
+/** Files of a cluster with a secret. */
 export class SharedFiles implements AcmeFiles {
   readonly name: string
   readonly #cluster: OfCluster
   readonly #folder: FolderFiles
   readonly #log: ControlLog
   #held: HeldLease | null = null
-  /** Of the monotonic clock. */
+  /** Until when this instance is the owner, and since when, on the monotonic clock. */
   #untilMs = Number.NEGATIVE_INFINITY
   #sinceMs = Number.NEGATIVE_INFINITY
   readonly #settledMs: number
   #holder = ''
   #timer: NodeJS.Timeout | undefined
   readonly #work = new OneByOne()
-  /** What each file has in it, as far as this instance knows. */
+  /** The contents of each file, as last read or written by this instance. */
   readonly #known = new Map<string, string>()
   /** Version of `NEWEST` in Redis. */
   #version = 0
@@ -75,7 +75,7 @@ export class SharedFiles implements AcmeFiles {
   #unlisten: () => void = () => {}
   problem: string | null = null
 
-  /** @param settledMs for all instances to come, where this one has become the owner, milliseconds */
+  /** @param settledMs how long the other instances may take to appear after this one has become the owner, milliseconds */
   constructor(cluster: OfCluster, folder: FolderFiles, log: ControlLog, settledMs = SETTLED_MS) {
     this.#settledMs = settledMs
     this.name = `cluster ${cluster.name}`
@@ -131,7 +131,7 @@ export class SharedFiles implements AcmeFiles {
     const answers = ({ acme }: { readonly acme: string | null }): boolean => acme === null || acme === id
     const { inForce, instances } = await this.#cluster.members.whereInForce(answers, PATIENCE)
     if (inForce === instances) return
-    const few = `a challenge is answered by ${inForce} of ${instances} instances: the authority may reach another one`
+    const few = `only ${inForce} of ${instances} instances answer a challenge: the authority may reach one that does not`
     this.#log.warn({ event: 'acme' }, few)
   }
 
@@ -143,7 +143,7 @@ export class SharedFiles implements AcmeFiles {
       if (challenge === null) this.#heard = null
       else if (id !== this.#heard?.id) this.#heard = { id, challenge, sinceMs: performance.now() }
     } catch {
-      // The order may be open.
+      // The order may still be open.
     }
     if (this.#heard !== null && performance.now() - this.#heard.sinceMs > MAX_CHALLENGE_MS) return null
     return this.#heard?.challenge ?? null
@@ -165,7 +165,7 @@ export class SharedFiles implements AcmeFiles {
     this.#held = null
     if (held === null) return
     const { store } = this.#cluster
-    // The next one begins at once. Where Redis is away the lease ends by itself.
+    // Another instance can take over at once. If Redis is unreachable, the lease expires by itself.
     await this.#work.run(() => store.release(held)).catch(() => {})
     await store.link.tell(ACME).catch(() => {})
   }
@@ -182,7 +182,7 @@ export class SharedFiles implements AcmeFiles {
       if (this.#held === null) return
       this.#untilMs = startedMs + TTL_MS - MARGIN_MS
       this.#timer = setInterval(() => void this.#renew(), RENEW_MS).unref()
-      // One more where it has only ended in between; with each other owner it counts up again.
+      // The token is one higher if the lease expired meanwhile, and more if another instance has held it.
       const isNew = before === null || lease.token > before.token + 1
       if (isNew) {
         this.#sinceMs = startedMs
@@ -196,7 +196,7 @@ export class SharedFiles implements AcmeFiles {
     await this.#orTold(async () => {
       await this.#acquire()
       if (!this.isOwner) return
-      // Redis was emptied, or restored from a snapshot.
+      // If the version differs, Redis was emptied or restored from a snapshot.
       const version = (await this.#cluster.store.read(ACME, ACME, NEWEST))?.version ?? 0
       if (version === this.#version) return
       for (const [file, text] of this.#known) await this.#put(file, text)
@@ -204,7 +204,7 @@ export class SharedFiles implements AcmeFiles {
     })
   }
 
-  /** @returns null where there is none that this instance can read */
+  /** @returns null if there is none that this instance can decrypt */
   async #get(file: string): Promise<string | null> {
     const { store } = this.#cluster
     const record = await store.read(ACME, ACME, file)
@@ -228,7 +228,7 @@ export class SharedFiles implements AcmeFiles {
     throw new StateError('not-owner', 'another instance orders them now')
   }
 
-  /** Does something with Redis; where that fails it is told, and the result is null. */
+  /** Runs a Redis operation; a failure is logged, and the result is null. */
   async #orTold<T>(work: () => Promise<T>): Promise<T | null> {
     try {
       const result = await work()
@@ -238,7 +238,7 @@ export class SharedFiles implements AcmeFiles {
     } catch (error) {
       if (!(error instanceof StateError)) throw error
       if (error.fault === 'not-owner' || error.fault === 'closed') return null
-      const problem = `${this.name}: ${error.message}: no certificates are ordered, those in use stay in use`
+      const problem = `${this.name}: ${error.message}: no certificates are ordered; those in use stay in use`
       if (this.problem === null) this.#log.warn({ event: 'acme' }, problem)
       this.problem = problem
       return null
@@ -250,13 +250,13 @@ export class SharedFiles implements AcmeFiles {
   }
 }
 
-/** Whether a file of one's own is a later certificate: Redis may have been restored from a snapshot. */
+/** Whether our own file has a later certificate: Redis may have been restored from a snapshot. */
 function isNewer(own: string, shared: string): boolean {
   const [mine, other] = [notBeforeOf(own), notBeforeOf(shared)]
   return mine !== null && (other === null || mine > other)
 }
 
-/** Of the first certificate in a text; null for none. */
+/** The start of validity of the first certificate in a text; null for none. */
 function notBeforeOf(text: string): number | null {
   if (!text.startsWith('-----BEGIN CERTIFICATE-----')) return null
   try {

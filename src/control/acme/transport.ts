@@ -1,11 +1,11 @@
 /**
- * HTTP to an authority, in the place of axios' own: bounded in time and size, without redirects and proxies, and it remembers what the
- * authority said of a refusal, which acme-client leaves out of its errors.
+ * An HTTP adapter for axios, with limits on time and size and without redirects and proxies. It also remembers the type of a refusal,
+ * which acme-client leaves out of its errors.
  */
 import { type IncomingMessage, request as plainRequest } from 'node:http'
 import { request as secureRequest } from 'node:https'
 
-/** For one request with its answer. */
+/** For a request with its answer. */
 const TIMEOUT_MS = 30_000
 
 /** A directory, an order and a certificate chain are some kilobytes. */
@@ -16,11 +16,11 @@ export interface AuthorityAnswer {
   readonly status: number
   /** The type of its problem document (RFC 8555 section 6.7), or null. */
   readonly type: string | null
-  /** What it asks for before the next try (RFC 8555 section 6.6), or null. */
+  /** How long to wait before a retry (RFC 8555 section 6.6), or null. */
   readonly retryAfterMs: number | null
 }
 
-/** What axios asks of an adapter. */
+/** The request that axios passes to an adapter. */
 interface AxiosRequest {
   readonly url?: string
   readonly method?: string
@@ -39,10 +39,10 @@ interface AxiosAnswer {
 /** Requests to one authority. */
 export class AcmeTransport {
   last: AuthorityAnswer | null = null
-  /** Why the last request has got no answer; null if it has. */
+  /** Why the last request got no answer; null if it got one. */
   unreachable: string | null = null
 
-  /** For `axios.defaults.adapter`. An error of it passes axios and acme-client unchanged, since it has no `config`. */
+  /** For `axios.defaults.adapter`. Its errors pass through axios and acme-client unchanged, because they have no `config`. */
   readonly adapter = async (config: AxiosRequest): Promise<AxiosAnswer> => {
     this.last = null
     this.unreachable = null

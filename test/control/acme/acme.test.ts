@@ -136,7 +136,7 @@ test('a renewal that fails is told, leaves the certificate in use, and is not tr
   const { level, message } = await first.line(/can't be renewed/)
   expect(level).toBe('error')
   expect(message).toMatch(
-    /shop\.test can't be renewed: no such name \(1 in a row\); that in use is valid until .*; next attempt at /,
+    /shop\.test can't be renewed: no such name \(1 in a row\); the current one is valid until .*; next attempt at /,
   )
   await expect.poll(() => tried(folder).error).toBe('no such name')
   expect(first.acme.pairs[0]?.cert).toBe(due.cert)
@@ -201,7 +201,7 @@ test('a process that is killed in an order counts as a failure: the next one wai
     expect([failures, nextAtMs - clockMs]).toEqual([kills, MINUTE * 2 ** (kills - 1)])
     const soon = await started(folder, authority)
     expect(soon.log.map(({ message }) => message)).toEqual([
-      `the order for shop.test did not come to its end; next attempt at ${new Date(nextAtMs).toISOString()}`,
+      `the order for shop.test was interrupted; next attempt at ${new Date(nextAtMs).toISOString()}`,
     ])
     await new Promise((resolve) => setTimeout(resolve, 30))
     expect(authority.asked.length).toBe(kills)
@@ -224,9 +224,9 @@ test('files that are damaged or half written count as none, are told, and stop n
   expect(authority.asked[0]?.account).toBe(null)
   const told = log.filter(({ level }) => level === 'error').map(({ message }) => message)
   expect(told).toEqual([
-    expect.stringMatching(/shop\.test\.pem .*: it counts as none, and is kept as shop\.test\.pem\.damaged/),
-    expect.stringMatching(/tried\.json is damaged: it counts as none/),
-    expect.stringMatching(/account\.json is damaged: it counts as none/),
+    expect.stringMatching(/shop\.test\.pem .*: it is ignored, and kept as shop\.test\.pem\.damaged/),
+    expect.stringMatching(/tried\.json is damaged: it is ignored/),
+    expect.stringMatching(/account\.json is damaged: it is ignored/),
   ])
   expect(readFileSync(join(folder, `${NAME}.pem.damaged`), 'utf8').length).toBe(700)
 })
