@@ -1,5 +1,5 @@
 /**
- * TLS of the public side in one process: its contexts, and what becomes of handshakes.
+ * TLS for the public server in one process: its contexts, and metrics and log lines for handshakes.
  */
 import type { ControlLog } from '../control/control-log.ts'
 import { ServerContexts } from '../proxy/client/tls/contexts.ts'
@@ -37,7 +37,7 @@ export class Secure {
     }
   }
 
-  /** Uses other certificates for new connections. What can't be used leaves those from before. */
+  /** Uses new certificates for new connections. If they can't be used, the old ones stay. */
   set(tls: ServerTls): void {
     this.#engine.acmeAnswers = new Map(Object.entries(tls.answers))
     try {

@@ -34,12 +34,12 @@ export function makeFolderNow(path: string): boolean {
 }
 
 /**
- * Everybody may write there: what is in such a folder can be replaced, however private the files are. A group is somebody's choice:
- * Kubernetes gives volumes to one (`fsGroup`) at each start.
+ * Write permission for everybody: files in such a folder can be replaced, however private they are. Write permission for a group is
+ * accepted, because Kubernetes sets it on volumes with `fsGroup`.
  */
 const OTHERS_WRITE = 0o002
 
-/** Why a folder that was there already is none for keys, or null. @throws {Error} of the file system */
+/** Why an existing folder is not safe for keys, or null. @throws {Error} of the file system */
 export async function flawOfPrivate(path: string): Promise<string | null> {
   const { mode } = await stat(path)
   // Windows has no such bits.
@@ -48,7 +48,7 @@ export async function flawOfPrivate(path: string): Promise<string | null> {
   return `any user may write to it and replace keys (mode ${octal}): chmod 700 it, or name a new folder inside it`
 }
 
-/** Whether a folder could not be made since it is there; if not, that above it is to be made. @throws {Error} the error, for any other reason */
+/** After mkdir has failed: true if the folder exists, false if its parent is missing. @throws {Error} the error, for any other reason */
 function isThere(path: string, error: NodeJS.ErrnoException): boolean {
   if (error.code === 'ENOENT' && !existsSync(dirname(path))) return false
   if (error.code === 'EEXIST' && statSync(path).isDirectory()) return true

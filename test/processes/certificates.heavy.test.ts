@@ -166,7 +166,7 @@ test('replaced, half written, mismatched, expired and removed while requests run
 
   // First the key: for a while they do not match.
   writeFileSync(files.key, b.key)
-  await told(/one\.key: the private key does not match the certificate; the certificate from before stays in use/)
+  await told(/one\.key: the private key does not match the certificate; the previous certificate stays in use/)
   expect(await serves(a)).toBe(true)
   const readiness = (await (await fetch(`http://127.0.0.1:${banyan.adminPort}/readyz`)).json()) as { reasons: string[] }
   expect(readiness.reasons.join()).toContain('does not match')

@@ -263,7 +263,7 @@ test('over TLS: API, page and command line, with a certificate that is read agai
   live.resume()
 
   writeFileSync(cert, second.cert.slice(0, 300))
-  const broken = await proxy.program.line((line) => line.includes('the certificate from before stays in use'))
+  const broken = await proxy.program.line((line) => line.includes('the previous certificate stays in use'))
   expect(JSON.parse(broken).msg).toMatch(/^admin API: .*admin\.pem: contains an incomplete PEM block/)
   expect((await over(agent, `${proxy.admin}/readyz`)).text).toContain('admin.pem: contains an inc')
   writeFileSync(key, second.key)

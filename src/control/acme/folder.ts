@@ -29,7 +29,7 @@ export class FolderFiles implements AcmeFiles {
     return this.#lock !== null
   }
 
-  /** @throws {Error} it can't be created, or others may access it */
+  /** @throws {Error} it can't be created, or any user may write to it */
   async make(): Promise<void> {
     if (await makeFolder(this.name)) return
     const flaw = await flawOfPrivate(this.name)

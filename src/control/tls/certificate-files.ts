@@ -1,5 +1,5 @@
 /**
- * Certificates from files and folders, read at the start and again when they change. What can't be used leaves what was there before.
+ * Certificates from files and folders, loaded at the start and reloaded when they change. If a new file can't be used, the old certificate stays.
  */
 import { createPublicKey, X509Certificate } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
@@ -29,9 +29,9 @@ const MAX_TOTAL_BYTES = 16 * 1024 * 1024
 /** Maximum number of files in a folder. */
 const MAX_FILES = 10_000
 
-/** How often files are looked at. They are read when two looks in a row have found the same. */
+/** How often files are checked. A changed file is read once two checks in a row have found it the same. */
 const LOOK_MS = 500
-/** Maximum share of time for that: with many files it takes a while. */
+/** Maximum share of time spent on checks, for large numbers of files. */
 const LOOK_SHARE = 0.1
 
 /** Files in a folder that are certificates or keys, by their names. */
@@ -41,7 +41,7 @@ const NAMED = /\.(?:pem|crt|cer|key)$/i
 export interface CertificatePaths {
   /** Files or folders of certificates. */
   readonly certs: readonly string[]
-  /** Keys for the files among them, in the same order; a file without one holds its key, too. */
+  /** Keys for the files in `certs`, in the same order; a certificate file beyond the end of the list contains its key. */
   readonly keys: readonly string[]
   /** Authorities of client certificates; null for none. */
   readonly clientCa: string | null
@@ -56,7 +56,7 @@ interface NamedText {
   readonly text: string
 }
 
-/** What was read: pairs by what the operator knows them by, and what is wrong. */
+/** The result of reading: pairs by label, and problems by path. */
 interface Read {
   readonly pairs: Map<string, ServerPair>
   readonly flaws: Map<string, string>
@@ -75,7 +75,7 @@ export class CertificateFiles implements CertificateSource {
   #closed = false
   #seen = ''
   #read = ''
-  /** When a certificate that is there begins to be valid; epoch milliseconds. */
+  /** When a certificate that is not valid yet becomes valid; epoch milliseconds. */
   #beginsMs = Number.POSITIVE_INFINITY
 
   /** @param now epoch milliseconds */
@@ -138,7 +138,7 @@ export class CertificateFiles implements CertificateSource {
     if (!stands || !isNew || this.#closed) return
     this.#read = now
     const read = await this.#readAll()
-    // It has changed while it was read: what was read may be half of each.
+    // The files changed while they were read: old and new ones may be mixed.
     if ((await this.#identities()) !== now) {
       this.#read = ''
       return
@@ -146,7 +146,7 @@ export class CertificateFiles implements CertificateSource {
     if (this.#takeIn(read)) await onChange()
   }
 
-  /** @returns whether anything is used that was not used before */
+  /** @returns whether what is in use has changed */
   #takeIn({ pairs, flaws, clientCa }: Read): boolean {
     const nowMs = this.#now()
     const used = new Map(pairs)
@@ -166,11 +166,11 @@ export class CertificateFiles implements CertificateSource {
     const problems = [...flaws.values()]
     const known = new Set(this.#problems)
     for (const problem of problems.filter((one) => !known.has(one))) {
-      this.#log.error({ event: 'certificate', problem }, `${problem}; the certificate from before stays in use`)
+      this.#log.error({ event: 'certificate', problem }, `${problem}; the previous certificate stays in use`)
     }
     this.#problems = problems
     const before = this.#state()
-    // In the order of the settings, as the first one serves clients that name no host.
+    // In the order of the settings: the first one serves clients without SNI.
     this.#pairs = new Map([...used].sort(([a], [b]) => this.#rank(a) - this.#rank(b)))
     this.#takeClientCa(clientCa)
     if (this.#state() === before) return false
@@ -179,7 +179,7 @@ export class CertificateFiles implements CertificateSource {
     return true
   }
 
-  /** @param text null leaves the one before */
+  /** @param text null keeps the current one */
   #takeClientCa(text: string | null): void {
     if (text === null || text === this.#clientCa) return
     this.#clientCa = text
@@ -263,7 +263,7 @@ async function readPair(path: string, keyPath: string, reader: BoundedReader, re
   }
 }
 
-/** Reads a folder and those in it: certificates and keys find each other by their content, whatever their names are. */
+/** Reads a folder and its subfolders. Certificates and keys are matched by content, regardless of file names. */
 async function readFolder(folder: string, reader: BoundedReader, read: Read): Promise<void> {
   let paths: string[]
   try {
@@ -275,11 +275,11 @@ async function readFolder(folder: string, reader: BoundedReader, read: Read): Pr
   const before = read.pairs.size + read.flaws.size
   const keys = new Map<string, NamedText>()
   const unreadable: string[] = []
-  // By themselves: of the same certificate with and without its chain, as certbot writes both, the longer text counts.
+  // By fingerprint: certbot writes the same certificate with and without its chain, and the longer text is used.
   const certs = new Map<string, NamedText & { readonly certificate: X509Certificate }>()
   for (const path of paths) {
     const text = await reader.text(path)
-    // Keys and certificates take a part of a millisecond each.
+    // Each key or certificate takes a fraction of a millisecond.
     await turn()
     if (text instanceof CertificateError) {
       read.flaws.set(path, `${path}: ${text.message}`)
@@ -322,7 +322,7 @@ async function readFolder(folder: string, reader: BoundedReader, read: Read): Pr
   }
 }
 
-/** The files of a folder and of those in it that may be certificates or keys, in order. Hidden ones are somebody else's. */
+/** The files of a folder and its subfolders that may be certificates or keys, in order. Hidden files are ignored. */
 async function filesIn(folder: string): Promise<string[]> {
   const found: string[] = []
   for (const name of (await readdir(folder)).sort()) {
@@ -345,7 +345,7 @@ async function isFolder(path: string): Promise<boolean> {
   )
 }
 
-/** Why a file whose first certificate has no key does not fit one of these keys; null where the rest of it has none either. */
+/** Why a file whose first certificate has no key is wrong: a later certificate in it has one. Null if none has. */
 function flawWithoutKey(text: string, keys: ReadonlyMap<string, NamedText>): string | null {
   const index = certificatesIn(text).findIndex(({ ca, publicKey }) => !ca && keys.has(spkiOf(publicKey)))
   return index > 0 ? withHint(misplaced(index)) : null
@@ -363,12 +363,12 @@ function withHint({ message, hint }: Flaw): string {
   return hint === undefined ? message : `${message} (${hint})`
 }
 
-/** Whether one that is gone has a name that no other one has. */
+/** Whether a removed certificate has a name that no other certificate has. */
 function isMissed({ names }: ServerPair, others: ReadonlySet<string>): boolean {
   return names.length === 0 || names.some((name) => !others.has(name))
 }
 
-/** Why clients would not accept one at that time; null where they would. */
+/** Why clients would not accept a certificate now; null if they would. */
 function flawOfLife({ notBeforeMs, notAfterMs }: ServerPair, nowMs: number): string | null {
   if (notAfterMs <= nowMs) return 'has expired'
   return notBeforeMs > nowMs ? `is not valid before ${new Date(notBeforeMs).toISOString()}` : null

@@ -1,5 +1,5 @@
 /**
- * All that the public side needs for TLS, from wherever it comes, as one value that is told anew with each change.
+ * Collects the TLS material of the public server from all sources, and publishes it after each change.
  */
 import { NO_SERVER_TLS, type ServerPair, type ServerTls } from '../../state/tls/server-tls.ts'
 import type { ControlLog } from '../control-log.ts'
@@ -7,29 +7,29 @@ import { TicketKeys } from './ticket-keys.ts'
 
 /** Where certificates come from: files, or an authority (ACME). */
 export interface CertificateSource {
-  /** Those in use, by precedence. */
+  /** Certificates in use, by precedence. */
   readonly pairs: readonly ServerPair[]
-  /** Answers to challenges of an authority, by the names in them. Default: none. */
+  /** Certificates that answer tls-alpn-01 challenges. Default: none. */
   readonly challenges?: readonly ServerPair[]
-  /** Answers to http-01 by their tokens. Default: none. */
+  /** Answers to http-01 challenges by token. Default: none. */
   readonly answers?: Readonly<Record<string, string>>
   /** Authorities of client certificates, in PEM. Default: none. */
   readonly clientCa?: string | null
-  /** Why what is in use is not what was to be, a line each. */
+  /** Current problems, a line each. */
   readonly problems: readonly string[]
-  /** Failed orders in a row, by the name that is ordered for. Default: none. */
+  /** Consecutive failed orders, by name. Default: none. */
   readonly failures?: ReadonlyMap<string, number>
-  /** Begins to look after them. @param onChange resolves when all processes have what has changed */
+  /** Starts renewing them. @param onChange resolves when all processes have applied a change */
   start?(onChange: () => Promise<void>): void
   close?(): Promise<void> | void
 }
 
-/** How often certificates are looked at that expire. */
+/** How often expiry is checked. */
 const LOOK_MS = 60 * 60 * 1000
-/** One that expires is told again after this. */
+/** How often an expiring certificate is logged. */
 const TELL_EVERY_MS = 24 * 60 * 60 * 1000
 
-/** A certificate expires soon: within a tenth of its life, and at most so long. */
+/** A certificate expires soon if less than a tenth of its life is left, but not before this. */
 const SOON_SHARE = 0.1
 const MAX_SOON_MS = 14 * 24 * 60 * 60 * 1000
 
@@ -49,12 +49,12 @@ export class Certificates {
     this.#now = now
   }
 
-  /** Adds a source. Its certificates come behind those of earlier ones. */
+  /** Adds a source. Its certificates come after those of earlier ones. */
   add(source: CertificateSource): void {
     this.#sources.push(source)
   }
 
-  /** What is in use now. */
+  /** The material in use now. */
   get current(): ServerTls {
     if (this.#sources.length === 0) return NO_SERVER_TLS
     return {
@@ -70,19 +70,19 @@ export class Certificates {
     return this.#sources.flatMap(({ pairs }) => pairs)
   }
 
-  /** Failed orders in a row, by the name that is ordered for. */
+  /** Consecutive failed orders, by name. */
   get failures(): ReadonlyMap<string, number> {
     return new Map(this.#sources.flatMap(({ failures }) => [...(failures ?? [])]))
   }
 
-  /** Why certificates are not what they should be, a line each. */
+  /** Current problems with certificates, a line each. */
   get problems(): readonly string[] {
     return [...this.#sources.flatMap(({ problems }) => problems), ...this.#expiring().map(({ told }) => told)]
   }
 
   /**
-   * Tells of each change from now on.
-   * @param publish resolves when all processes have it
+   * Publishes each change from now on.
+   * @param publish resolves when all processes have applied it
    */
   start(publish: (tls: ServerTls) => Promise<void> | void): void {
     this.#publish = publish
@@ -92,7 +92,7 @@ export class Certificates {
     this.#look = setInterval(() => this.tellExpiring(), LOOK_MS).unref()
   }
 
-  /** A source has changed. Resolves when all processes have it, so that a challenge may be answered then. */
+  /** A source has changed. Resolves when all processes have applied it, so that they answer a new challenge. */
   async changed(): Promise<void> {
     this.tellExpiring()
     await this.#publish(this.current)

@@ -1,13 +1,13 @@
 /**
- * The keys of session tickets (RFC 5077, RFC 8446 section 4.6.1): the same in all processes, and new ones after a while, so that nobody
- * who gets hold of one can open much with it.
+ * Keys for session tickets (RFC 5077, RFC 8446 section 4.6.1): shared by all processes, and rotated, so that a stolen key opens few
+ * sessions.
  */
 import { randomBytes } from 'node:crypto'
 
-/** Of node:tls: a name, a key for the MAC, a key for the cipher, of 16 bytes each. */
+/** The format of node:tls: a name, a MAC key and a cipher key of 16 bytes each. */
 const KEY_BYTES = 48
 
-/** A key makes tickets for so long, and opens them for as long again: as long as a session can be resumed. */
+/** A key makes tickets for this long, and opens them for as long again, which is how long a session can be resumed. */
 export const ROTATION_MS = 8 * 60 * 60 * 1000
 
 /** The keys of one instance. They are held in memory only. */

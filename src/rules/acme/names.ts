@@ -1,11 +1,11 @@
 /**
- * Names that certificates are ordered for, and how they are shown to be ours.
+ * Names for ACME certificates, and challenge types.
  */
 
-/** Ways to show an authority that a name leads here: a text at a path, or a certificate for a protocol. */
+/** Challenge types: a text at a path (http-01), or a certificate for an ALPN protocol (tls-alpn-01). */
 export type ChallengeKind = 'http-01' | 'tls-alpn-01'
 
-/** A label of a DNS name (RFC 1035 section 2.3.1, RFC 1123 section 2.1), in lower case; names of other scripts in their ASCII form. */
+/** A label of a DNS name (RFC 1035 section 2.3.1, RFC 1123 section 2.1), in lower case; internationalized names in ASCII form. */
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 const MAX_NAME = 253
 

@@ -100,7 +100,7 @@ export function flawOfPair(cert: string, key: string): (Flaw & { readonly at: 'c
   return at === 0 ? null : { ...misplaced(at), at: 'cert' }
 }
 
-/** What is wrong with a list of certificates that has the one of the key at an index above 0. */
+/** The flaw of a file in which the certificate for the key is not the first one. */
 export function misplaced(index: number): Flaw {
   return {
     message: `the certificate of its key is number ${index + 1} in the file`,
@@ -127,8 +127,8 @@ export function flawOfCertificates(pem: string): Flaw | null {
 }
 
 /**
- * Why a text is not a list of authorities that somebody can be verified by, or null. A chain is trusted where it ends in a certificate
- * of the list that is signed by its own key, for OpenSSL as node:tls sets it up: an intermediate one, or somebody's own, verifies nobody.
+ * Why a text is not a list of authorities that can verify anybody, or null. OpenSSL, as node:tls sets it up, trusts a chain only if it ends
+ * in a self-signed certificate of the list: an intermediate or leaf certificate verifies nobody.
  */
 export function flawOfAuthorities(pem: string): Flaw | null {
   const flaw = flawOfCertificates(pem)
@@ -142,7 +142,7 @@ export function flawOfAuthorities(pem: string): Flaw | null {
   }
 }
 
-/** Whether a list that has no flaw verifies only those whose own certificates are in it: none of them may sign another one. */
+/** Whether a valid list verifies only the certificates in it, because none of them may sign others. */
 export function verifiesOnlyItself(pem: string): boolean {
   return certificatesIn(pem).every((certificate) => !isRoot(certificate) || !isAuthority(certificate))
 }
@@ -151,12 +151,12 @@ function isRoot({ subject, issuer }: X509Certificate): boolean {
   return subject === issuer
 }
 
-/** In the first version of X.509, which has no field for it, each that is signed by its own key is one. */
+/** Whether a certificate is an authority. X.509 version 1 has no field for it: there, any self-signed certificate is one. */
 function isAuthority({ ca, raw }: X509Certificate): boolean {
   return ca || !raw.subarray(0, VERSION_WITHIN).includes(LATER_VERSION)
 }
 
-/** The field `version` of a certificate (RFC 5280 section 4.1), which the first version does not have; it stands behind two headers. */
+/** The field `version` (RFC 5280 section 4.1), absent in version 1. It follows two DER headers. */
 const LATER_VERSION = Buffer.from([0xa0, 0x03, 0x02, 0x01])
 const VERSION_WITHIN = 16
 

@@ -1,5 +1,5 @@
 /**
- * A certificate of the public side with its key, as it is read from PEM texts.
+ * Parses a certificate of the public server and its key from PEM texts.
  */
 import { createHash, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
@@ -12,14 +12,14 @@ export type PairFlaw = Flaw & { readonly at: 'cert' | 'key' }
 
 /**
  * Reads a certificate with its chain, and its key.
- * @param label what the operator knows it by
- * @returns what is wrong instead, and in which of the texts
+ * @param label how messages refer to it
+ * @returns a flaw instead, with the text that it is in
  */
 export function serverPairOf(cert: string, key: string, label: string): ServerPair | PairFlaw {
   const flaw = flawOfPair(cert, key)
   if (flaw !== null) return flaw
   try {
-    // It may still be one that OpenSSL refuses, such as one with a key that is too short.
+    // OpenSSL may still refuse it, such as for a key that is too short.
     createSecureContext({ cert, key, ca: [] })
   } catch (error) {
     const { reason, message } = error as Error & { reason?: string }
@@ -38,7 +38,7 @@ export function serverPairOf(cert: string, key: string, label: string): ServerPa
   }
 }
 
-/** The subject alternative names (RFC 9525 section 2): the common name of the subject is none. */
+/** The subject alternative names (RFC 9525 section 2). The subject's common name is ignored. */
 function namesOf({ subjectAltName = '' }: X509Certificate): string[] {
   return [...subjectAltName.matchAll(/(?:^|, )(?:DNS|IP Address):([^",]+)(?=,|$)/g)].map(([, name]) =>
     (name as string).toLowerCase(),

@@ -1,22 +1,22 @@
 /**
- * What the public side needs for TLS: certificates by name, the authorities of clients, the keys of session tickets. Plain data,
- * which comes from any number of sources (files, ACME) and is sent to all processes that accept connections.
+ * The TLS material of the public server: certificates, client authorities, session ticket keys. Plain data, which comes from files and
+ * ACME, and is sent to all processes that accept connections.
  */
 
 /** A certificate with its chain, and its private key. */
 export interface ServerPair {
-  /** PEM texts: the certificate first, then those that it is signed by. */
+  /** PEM text: the certificate, then its chain. */
   readonly cert: string
   readonly key: string
-  /** Its DNS names in lower case, `*.example.test` among them, and its IP addresses. */
+  /** Its DNS names in lower case, including wildcards (`*.example.test`), and its IP addresses. */
   readonly names: readonly string[]
-  /** `rsa`, `ec`: of two certificates for one name, clients get the one whose algorithm they can verify. */
+  /** `rsa`, `ec`: of two certificates for one name, a client gets the one whose algorithm it supports. */
   readonly keyType: string
-  /** Digest of both texts: the same pair keeps its TLS context. */
+  /** Digest of both texts, by which an unchanged pair keeps its TLS context. */
   readonly digest: string
   readonly notBeforeMs: number
   readonly notAfterMs: number
-  /** What the operator knows it by: its file, or the name that it was ordered for. */
+  /** How messages refer to it: its file, or the name that it was ordered for. */
   readonly label: string
 }
 
@@ -24,39 +24,39 @@ export interface ServerPair {
 export type HandshakeOutcome =
   | 'full'
   | 'resumed'
-  /** A challenge of an authority was answered. */
+  /** A tls-alpn-01 challenge was answered. */
   | 'challenge'
   /** It took too long. */
   | 'timeout'
-  /** The client began with something else than TLS. */
+  /** The client's first bytes were not TLS. */
   | 'no-tls'
-  /** The client has left, or has refused the certificate. */
+  /** The client disconnected, or rejected the certificate. */
   | 'left'
-  /** No common version, cipher or protocol, or something that TLS does not allow. */
+  /** No common version, cipher or protocol, or a violation of TLS. */
   | 'failed'
-  /** No certificate of a client, or none that is accepted. */
+  /** The client's certificate is missing or was not accepted. */
   | 'client-certificate'
-  /** It gave way to later ones. */
+  /** There were too many handshakes, and this one was the oldest. */
   | 'crowded'
 
-/** All of it, at one moment. */
+/** All TLS material at one moment. */
 export interface ServerTls {
-  /** By precedence. The first one serves clients that name no host, or one that no certificate has. */
+  /** By precedence. The first one serves clients without SNI, or with a name that no certificate has. */
   readonly pairs: readonly ServerPair[]
   /** Certificates for clients that offer `acme-tls/1` (RFC 8737), chosen by name, never by default. */
   readonly challenges: readonly ServerPair[]
-  /** Answers to http-01 by their tokens (RFC 8555 section 8.3). */
+  /** Answers to http-01 challenges by token (RFC 8555 section 8.3). */
   readonly answers: Readonly<Record<string, string>>
-  /** PEM text of the authorities of client certificates; null where clients are asked for none. */
+  /** PEM text of the client authorities; null if clients are not asked for certificates. */
   readonly clientCa: string | null
-  /** Keys of session tickets, 48 bytes each in Base64: the first one makes tickets, all of them open tickets. */
+  /** Session ticket keys, 48 bytes each in Base64: the first one makes tickets, all of them open tickets. */
   readonly ticketKeys: readonly string[]
 }
 
 /** The protocol of tls-alpn-01 (RFC 8737). */
 export const ACME_TLS = 'acme-tls/1'
 
-/** Without any certificate: all handshakes fail. */
+/** No certificates: all handshakes fail. */
 export const NO_SERVER_TLS: ServerTls = Object.freeze({
   ...{ pairs: [], challenges: [], answers: {} },
   ...{ clientCa: null, ticketKeys: [] },

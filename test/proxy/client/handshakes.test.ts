@@ -135,7 +135,7 @@ test('why a handshake fails is told in words', async () => {
     .toEqual([
       'it has sent no certificate',
       expect.stringMatching(/^its certificate was refused: [A-Z_]+$/),
-      'there is no certificate to serve it with yet',
+      'no certificate to serve it is available yet',
     ])
 })
 

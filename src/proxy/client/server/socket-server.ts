@@ -1,6 +1,6 @@
 /**
- * The public server: its connections, their limits, and drain. A connection is accepted, tells its client (PROXY protocol), is secured (TLS),
- * and is given to the protocol that is spoken on it.
+ * The public server: its connections, their limits, and drain. An accepted connection passes through the PROXY protocol header and the TLS
+ * handshake, where configured, and is then served as HTTP/1.1 or HTTP/2.
  */
 import { createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -22,7 +22,7 @@ import { SendTimeout } from '../send-timeout.ts'
 import { addressOf, endOther } from '../sockets.ts'
 import { Handshakes } from '../tls/handshakes.ts'
 
-/** A server over sockets: all of its protocols are banyan's own code, but for TLS. */
+/** A server on plain sockets: all protocols except TLS are banyan's own code. */
 export class SocketServer implements PublicServer {
   readonly #servers: Server[] = []
   #accepted = 0
@@ -39,7 +39,7 @@ export class SocketServer implements PublicServer {
   #hurry: () => void = () => {}
   #oneClosed: () => void = () => {}
 
-  /** @param proxied the peers that speak the PROXY protocol; null if there are none */
+  /** @param proxied the peers that send PROXY protocol headers; null for none */
   constructor(
     settings: ListenSettings,
     engine: RequestHandler & { draining: boolean },
@@ -128,7 +128,7 @@ export class SocketServer implements PublicServer {
     let tick: NodeJS.Timeout | undefined
     const closed = acceptWaiting(() => this.#accepted).then(() => {
       for (const server of this.#servers) server.close()
-      // What has come with the last ones has been read.
+      // Requests that arrived with the last connections have been read.
       if (!patient) tick = setInterval(closeIdle, DRAIN_TICK_MS)
     })
     const cut = (): void => {
@@ -163,7 +163,7 @@ export class SocketServer implements PublicServer {
     this.#hurry()
   }
 
-  /** Leaves a connection to HTTP/2, by prior knowledge. */
+  /** Hands a connection over to HTTP/2 (prior knowledge). */
   #give(connection: Http1Connection): void {
     this.#connections.delete(connection.socket)
     if (connection.dead) this.#lost()
@@ -187,5 +187,5 @@ export class SocketServer implements PublicServer {
   }
 }
 
-/** What is offered by ALPN (RFC 7301), by preference. */
+/** Protocols offered by ALPN (RFC 7301), by preference. */
 const PROTOCOLS = ['h2', 'http/1.1']

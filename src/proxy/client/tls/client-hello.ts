@@ -1,8 +1,8 @@
 /**
- * The first message of a TLS client (RFC 8446 section 4.1.2), read for what the certificate depends on.
+ * Parses the ClientHello (RFC 8446 section 4.1.2) for what determines the certificate: SNI and ALPN.
  */
 
-/** What it says. */
+/** The parts of a ClientHello that are used. */
 export interface ClientHello {
   /** The name that the client asks for (SNI, RFC 6066 section 3); '' for none. */
   readonly serverName: string
@@ -20,9 +20,9 @@ const ALPN = 16
 
 const RECORD_HEAD = 5
 const MESSAGE_HEAD = 4
-/** A record has at most so many bytes (section 5.1). No client has so many in its first message. */
+/** The maximum size of a record (section 5.1). No client's first message is larger. */
 const MAX_BYTES = 2 ** 14
-/** No client splits it into more records. */
+/** No client splits its first message into more records. */
 const MAX_RECORDS = 16
 
 /** Whether the first byte of a connection is that of a TLS record. */
@@ -30,12 +30,12 @@ export function isTls(first: number): boolean {
   return first === HANDSHAKE
 }
 
-/** Says nothing. What can't be read here, OpenSSL has the last word on. */
+/** For messages that can't be parsed here: OpenSSL decides what to do with them. */
 const NOTHING: ClientHello = { serverName: '', protocols: [] }
 
 /**
- * Reads it from the first bytes of a connection.
- * @returns null while it is not complete
+ * Parses the first bytes of a connection.
+ * @returns null until the message is complete
  */
 export function readClientHello(bytes: Buffer): ClientHello | null {
   try {
@@ -48,8 +48,8 @@ export function readClientHello(bytes: Buffer): ClientHello | null {
 }
 
 /**
- * The first message, out of the records that it comes in.
- * @throws {RangeError} for what is none
+ * Joins the records of the first message.
+ * @throws {RangeError} the bytes are not a valid message
  */
 function messageIn(bytes: Buffer): Buffer | null {
   const pieces: Buffer[] = []
@@ -70,10 +70,10 @@ function messageIn(bytes: Buffer): Buffer | null {
   return null
 }
 
-/** @throws {RangeError} where something is cut off */
+/** @throws {RangeError} the message is truncated */
 function helloIn(message: Buffer): ClientHello {
   if (message[0] !== CLIENT_HELLO) return NOTHING
-  // Version, random; then session, cipher suites, compression methods, each behind its length.
+  // Version, random; then session id, cipher suites, compression methods, each with a length prefix.
   let at = MESSAGE_HEAD + 2 + 32
   at += 1 + message.readUInt8(at)
   at += 2 + message.readUInt16BE(at)
@@ -95,7 +95,7 @@ function helloIn(message: Buffer): ClientHello {
   return { serverName, protocols }
 }
 
-/** @throws {RangeError} where one is cut off */
+/** @throws {RangeError} the list is truncated */
 function namesIn(list: Buffer): string[] {
   const names: string[] = []
   for (let at = 0; at < list.length; ) {

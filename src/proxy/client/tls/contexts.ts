@@ -1,34 +1,34 @@
 /**
- * The TLS contexts of the public side: which certificate a client gets, by the name that it asks for.
+ * The TLS contexts of the public server: which certificate a client gets, by SNI.
  */
 import { constants, createHash, randomFillSync } from 'node:crypto'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { ACME_TLS, NO_SERVER_TLS, type ServerPair, type ServerTls } from '../../../state/tls/server-tls.ts'
 
-/** What the operator has chosen. */
+/** The operator's settings. */
 export interface TlsPolicy {
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
-  /** OpenSSL's names, for TLS 1.2 and 1.3, separated by colons. */
+  /** OpenSSL names, for TLS 1.2 and 1.3, separated by colons. */
   readonly ciphers: string
   /** Whether clients need a certificate of their own. */
   readonly clientCertificates: 'none' | 'optional' | 'required'
 }
 
-/** How long a session can be resumed. Its key is kept as long. */
+/** How long a session can be resumed. Ticket keys are kept that long. */
 export const SESSION_TIMEOUT_S = 8 * 60 * 60
 
 /** Parts of a ticket key, in bytes. */
 const PART = 16
 
-/** What node:tls keeps inside of a context. */
+/** Internals of node:tls's contexts. */
 interface Internals {
   enableTicketKeyCallback?(): void
   onticketkeycallback?: TicketKeyCallback
 }
 
 /**
- * Returns what to do (0: make a new session, 1: make a ticket, 2: resume and renew the ticket), the keys for MAC and cipher, and a name and
- * an IV for a new ticket.
+ * Returns an action (0: new session, 1: new ticket, 2: resume and renew the ticket), the keys for MAC and cipher, and name and IV for a new
+ * ticket.
  */
 type TicketKeyCallback = (
   name: Buffer,
@@ -36,20 +36,20 @@ type TicketKeyCallback = (
   makes: boolean,
 ) => [number, Buffer, Buffer, Buffer | null, Buffer | null]
 
-/** What seals tickets. */
+/** A key that seals session tickets. */
 interface TicketKey {
   readonly name: Buffer
   readonly mac: Buffer
   readonly cipher: Buffer
 }
 
-/** The certificates of one process, and how they are used. */
+/** The certificates of one process, and the TLS options for them. */
 export class ServerContexts {
   readonly policy: TlsPolicy
   #tls = NO_SERVER_TLS
   /** The current one first. */
   #ticketKeys: readonly TicketKey[] = []
-  /** By name, in their order. */
+  /** Certificates by name, in order of preference. */
   #byName = new Map<string, readonly ServerPair[]>()
   #default: readonly ServerPair[] = []
   #challenges = new Map<string, readonly ServerPair[]>()
@@ -59,14 +59,14 @@ export class ServerContexts {
     this.policy = policy
   }
 
-  /** Has a listener called behind each change. */
+  /** Called after each change. */
   set onChange(listener: () => void) {
     this.#onChange = listener
   }
 
   /**
-   * Uses other material from now on, for new connections.
-   * @throws {Error} if node:tls can't use the first certificate or the authorities of clients; then nothing has changed
+   * Uses new material for new connections from now on.
+   * @throws {Error} node:tls can't use the first certificate or the client authorities; then nothing has changed
    */
   set(tls: ServerTls): void {
     const byName = namesOf(tls.pairs)
@@ -81,15 +81,15 @@ export class ServerContexts {
     this.#onChange()
   }
 
-  /** Whether a challenge is open for a name: its certificate is the answer (RFC 8737 section 3). */
+  /** Whether a tls-alpn-01 challenge is open for a name; a special certificate answers it (RFC 8737 section 3). */
   hasChallenge(serverName: string): boolean {
     return this.#challenges.has(plainName(serverName))
   }
 
   /**
-   * The certificates for a client, one for each type of key; one of them is used.
-   * @param serverName that the client asks for; '' for none
-   * @param protocols those that it offers
+   * The certificates for a client, one per key type; OpenSSL picks one.
+   * @param serverName from SNI; '' for none
+   * @param protocols from ALPN
    */
   pairsFor(serverName: string, protocols: readonly string[]): readonly ServerPair[] {
     const name = plainName(serverName)
@@ -97,12 +97,12 @@ export class ServerContexts {
     return served(challenge ?? this.#byName.get(name) ?? this.#byName.get(wildcardOf(name)) ?? this.#default)
   }
 
-  /** Options of a context with these certificates. */
+  /** Options for a context with these certificates. */
   optionsOf(pairs: readonly ServerPair[]): SecureContextOptions {
     return optionsOf(pairs, this.#tls, this.policy)
   }
 
-  /** Has a context open and make tickets as all others do. */
+  /** Makes a context use the shared ticket keys. */
   prepare(context: SecureContext): void {
     const internals = context.context as Internals
     internals.enableTicketKeyCallback?.()
@@ -123,7 +123,7 @@ function ticketKeyOf(text: string): TicketKey {
   return { name, mac, cipher }
 }
 
-/** Random bytes for the IVs to come: to ask for them costs more than to make them. */
+/** Random bytes for the next IVs, fetched in bulk: the call costs more than the bytes. */
 const ivs = Buffer.alloc(256 * PART)
 let ivsUsed = ivs.length
 
@@ -145,20 +145,20 @@ function optionsOf(pairs: readonly ServerPair[], tls: ServerTls, policy: TlsPoli
   return {
     cert: pairs.map(({ cert }) => cert),
     key: pairs.map((pair) => pair.key),
-    // Without any, node:tls would read those of all public authorities, which takes a while and is of no use here.
+    // An empty list, because node:tls would otherwise load all public authorities, which takes a while and is useless here.
     ca: clientCa ?? [],
     minVersion,
     ciphers,
     honorCipherOrder: true,
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     sessionTimeout: SESSION_TIMEOUT_S,
-    // Sessions are bound to the authorities: with one that is taken away, no client is let in by a ticket. And to the names of the
-    // certificate: one that began for another host is not resumed (RFC 6066 section 3).
+    // Sessions are bound to the client authorities, so that after one is removed no client gets in with a ticket, and to the names of
+    // the certificate, so that a session for one host is not resumed for another (RFC 6066 section 3).
     sessionIdContext: createHash('sha256')
       .update(JSON.stringify([clientCa, pairs.map(({ names }) => names)]))
       .digest('hex')
       .slice(0, 32),
-    // Where node:tls has no callback for them.
+    // In case node:tls lacks the callback.
     ...(key === undefined ? {} : { ticketKeys: Buffer.from(key, 'base64') }),
   }
 }
@@ -185,7 +185,7 @@ function namesOf(pairs: readonly ServerPair[]): Map<string, readonly ServerPair[
   return byName
 }
 
-/** Of the certificates for one name those that are used: of each type of key the first one that is valid now, or else the first one. */
+/** The certificates to use for one name: per key type, the first one that is valid now, or else the first one. */
 function served(pairs: readonly ServerPair[]): readonly ServerPair[] {
   if (pairs.length < 2) return pairs
   const nowMs = Date.now()

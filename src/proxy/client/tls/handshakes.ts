@@ -1,5 +1,5 @@
 /**
- * TLS handshakes with clients: limited in time and number, and begun one after the other with other work in between, since each costs
+ * TLS handshakes with clients: limited in time and number, and started a few at a time with other work in between, because each costs
  * this thread up to a millisecond.
  */
 import type { Socket } from 'node:net'
@@ -11,59 +11,59 @@ import { type ClientHello, isTls, readClientHello } from './client-hello.ts'
 import type { ServerContexts } from './contexts.ts'
 import { subjectOf } from './subject.ts'
 
-/** For all handshakes of a server. */
+/** Settings for all handshakes of a server. */
 export interface HandshakeTerms {
   readonly contexts: ServerContexts
-  /** From the connection to its end. */
+  /** From accepting the connection to the end of the handshake. */
   readonly timeoutMs: number
-  /** So many at once; with more, the one that has waited longest is closed. Default 4096. */
+  /** Maximum concurrent handshakes; with more, the oldest one is closed. Default 4096. */
   readonly maxOpen?: number
-  /** @param why for the operator; null for nothing that is worth a line */
+  /** @param why for the log; null if it is not worth a line */
   onEnd(outcome: HandshakeOutcome, client: string | undefined, why: string | null): void
 }
 
-/** A connection is secure. @param subject of the client's certificate, null without one */
+/** Is called after a successful handshake. @param subject of the client's certificate, null without one */
 export type Secured = (socket: TLSSocket, subject: string | null) => void
 
 const MAX_OPEN = 4096
 
-/** So many are begun in one turn of the event loop. */
+/** How many handshakes are started in one turn of the event loop. */
 const PER_TURN = 4
 
-/** Of node:tls: the connection that a secure one is made from, and what reads it. */
+/** Internals of node:tls sockets: the underlying connection, and the handle that reads it. */
 type Inner = TLSSocket & {
   readonly _parent?: Socket | null
   readonly _handle?: { readStop(): void; getpeername?(name: object): number } | null
 }
 
-/** The handshakes of one server that are not over. */
+/** The handshakes in progress on one server. */
 export class Handshakes {
   readonly #terms: HandshakeTerms
   readonly #protocols: readonly string[]
-  /** By the certificates that they use: those of node:tls can choose among several only where they have them from the start. */
+  /** Servers of node:tls by their certificates: they can choose among several only if created with all of them. */
   readonly #servers = new Map<string, Server>()
-  /** The oldest one first. */
+  /** In order of age, oldest first. */
   readonly #open = new Map<Socket, Handshake>()
   readonly #queue: Handshake[] = []
   #turnIsDue = false
 
-  /** @param protocols that are offered by ALPN, by preference */
+  /** @param protocols to offer by ALPN, by preference */
   constructor(terms: HandshakeTerms, protocols: readonly string[]) {
     this.#terms = terms
     this.#protocols = protocols
-    // Handshakes that have begun are finished with what they began with.
+    // Handshakes in progress finish with the certificates that they started with.
     terms.contexts.onChange = () => this.#servers.clear()
   }
 
-  /** Connections whose handshake is not over. */
+  /** Connections with a handshake in progress. */
   get count(): number {
     return this.#open.size
   }
 
   /**
-   * Does the handshake on a connection of which nothing was read, or put back.
-   * @param onSecure gets the secure connection, which is paused
-   * @param onLost called where it is closed before
+   * Starts the handshake on a connection from which nothing was read, or whose bytes were put back.
+   * @param onSecure called with the TLS connection, which is paused
+   * @param onLost called if the connection closes before that
    */
   begin(raw: Socket, client: string | undefined, onSecure: Secured, onLost: () => void): void {
     const handshake = new Handshake(raw, client, {
@@ -80,7 +80,7 @@ export class Handshakes {
     }
   }
 
-  /** Closes connections on which nothing has come. */
+  /** Closes connections on which nothing has arrived. */
   closeIdle(): void {
     for (const handshake of [...this.#open.values()]) handshake.closeIdle()
   }
@@ -90,7 +90,7 @@ export class Handshakes {
     for (const handshake of [...this.#open.values()]) handshake.cut()
   }
 
-  /** The server of node:tls for the certificates of a client. It never listens. */
+  /** The node:tls server with the certificates for a client. It never listens. */
   #serverFor({ serverName, protocols }: ClientHello): Server {
     const { contexts } = this.#terms
     const pairs = contexts.pairsFor(serverName, protocols)
@@ -135,10 +135,10 @@ export class Handshakes {
   }
 }
 
-/** What one handshake needs of all others. */
+/** Dependencies of one handshake. */
 interface HandshakeParts {
   readonly terms: HandshakeTerms
-  /** The first message of the client is there. */
+  /** The ClientHello has arrived. */
   onReady(): void
   onOver(): void
   readonly onSecure: Secured
@@ -151,7 +151,7 @@ class Handshake implements Watched {
   readonly #client: string | undefined
   readonly #parts: HandshakeParts
   #hello: ClientHello | null = null
-  /** The beginning of what the client has sent; null before. */
+  /** The bytes that the client has sent so far; null for none. */
   #held: Buffer | null = null
   #over = false
   deadlineMs = Number.POSITIVE_INFINITY
@@ -169,7 +169,7 @@ class Handshake implements Watched {
   }
 
   expire(): void {
-    // Who has sent nothing at all wanted nothing: browsers open connections in advance.
+    // A client that has sent nothing is not worth a log line: browsers open connections in advance.
     this.#fail('timeout', this.#held !== null ? `not complete after ${this.#parts.terms.timeoutMs / 1000} s` : null)
   }
 
@@ -185,15 +185,15 @@ class Handshake implements Watched {
     this.#fail('left', null)
   }
 
-  /** Begins with what the client has sent. */
+  /** Starts the handshake with the bytes received. */
   shake(serverFor: (hello: ClientHello) => Server): void {
     if (this.#over) return
-    // From now on node:tls says why it is closed.
+    // From now on node:tls reports why it closes.
     this.#raw.off('close', this.#onClose)
     try {
       serverFor(this.#hello as ClientHello).emit('connection', this.#raw)
     } catch (error) {
-      // A certificate that was good when it was read.
+      // The certificate was valid when it was loaded.
       this.#fail('failed', (error as Error).message)
     }
   }
@@ -201,14 +201,14 @@ class Handshake implements Watched {
   onSecure(socket: TLSSocket): void {
     if (this.#over) return
     socket.allowHalfOpen = true
-    // A reset that meets OpenSSL's own writes, such as tickets, is an end to node:tls, and what is written behind it is never over.
+    // If a reset coincides with OpenSSL's own writes, such as tickets, node:tls reports it as an end, and later writes never complete.
     socket.once('end', () => {
       if (isReset(socket)) socket.destroy()
     })
     const { clientCertificates } = this.#parts.terms.contexts.policy
     const certificate = clientCertificates === 'none' ? undefined : socket.getPeerX509Certificate()
     if (certificate !== undefined) {
-      // A session that is resumed was verified when it began.
+      // In a resumed session, the certificate was verified when the session began; it may have expired since.
       const isOver = certificate.validToDate.getTime() < Date.now()
       if (!socket.authorized || isOver) {
         this.#lose('client-certificate', isOver ? 'its certificate has expired' : refusal(socket.authorizationError))
@@ -239,11 +239,11 @@ class Handshake implements Watched {
       else this.#fail('client-certificate', refusal(refused))
       return
     }
-    // OpenSSL has told the client by an alert.
+    // OpenSSL has sent the client an alert.
     if (reason !== undefined) this.#endUnread(socket)
     const hasNone = reason !== undefined && /peer did not return a certificate/.test(reason)
     if (hasNone) this.#fail('client-certificate', 'it has sent no certificate')
-    else if (this.#isUnserved()) this.#fail('failed', 'there is no certificate to serve it with yet')
+    else if (this.#isUnserved()) this.#fail('failed', 'no certificate to serve it is available yet')
     else this.#fail('failed', reason ?? message)
   }
 
@@ -265,14 +265,14 @@ class Handshake implements Watched {
     if (this.#hello === null) return
     this.#raw.off('readable', this.#onReadable)
     this.#raw.off('end', this.#onEnd)
-    // Who ends his side in a handshake has left. Behind it he may go on listening.
+    // A client that half-closes during the handshake has left; after the handshake it may half-close.
     this.#raw.allowHalfOpen = false
-    // OpenSSL begins with what has been read.
+    // Put back for OpenSSL.
     this.#raw.unshift(bytes)
     this.#parts.onReady()
   }
 
-  /** Says to an HTTP client that has come to the wrong port what is wrong. */
+  /** Tells a plain HTTP client that this port speaks HTTPS. */
   #answerInClear(bytes: Buffer): void {
     const isHttp = /^[A-Z]{3,8} /.test(bytes.toString('latin1', 0, 9))
     this.#lose('no-tls', 'the client speaks HTTP without TLS')
@@ -287,16 +287,16 @@ class Handshake implements Watched {
   readonly #onClose = (): void => this.#fail('left', null)
 
   /**
-   * Ends our side, and closes a moment later: what the client is still sending would make it a reset, with which the client could lose
-   * what it was told. Nothing is read: a client that goes on sending fills its own buffers.
+   * Half-closes, and closes a moment later: if the client is still sending, an immediate close would be a reset, and the client could
+   * lose the alert. Nothing is read, so a client that goes on sending fills its own buffers.
    */
   #endUnread(socket: Inner): void {
     const raw = this.#raw
     if (raw.destroyed) return
     socket._handle?.readStop()
-    // node:tls would close it right behind its event.
+    // node:tls would close it right after its event.
     raw.destroy = () => raw
-    // While a write before the alert is not over, which node:tls learns at the end of this turn, it holds the alert back.
+    // node:tls holds the alert back until an earlier write completes, which it learns at the end of this turn.
     setImmediate(() => raw.end())
     setTimeout(() => {
       Reflect.deleteProperty(raw, 'destroy')
@@ -320,7 +320,7 @@ class Handshake implements Watched {
     this.#raw.destroy()
   }
 
-  /** The handshake came to nothing. */
+  /** The handshake has failed. */
   #lose(outcome: HandshakeOutcome, why: string | null): void {
     this.#leave()
     this.#parts.terms.onEnd(outcome, this.#client, why)
@@ -339,7 +339,7 @@ function ignore(): void {
   // 'close' follows and handles it.
 }
 
-/** Whether the kernel has no peer for a connection any more; one whose client has ended its side only still has it. */
+/** Whether the connection was reset: the kernel then has no peer address any more, unlike after a half-close. */
 function isReset({ _handle }: Inner): boolean {
   return (_handle?.getpeername?.({}) ?? 0) !== 0
 }

@@ -6,11 +6,11 @@ import type { X509Certificate } from 'node:crypto'
 const NOT_PRINTABLE = /[^ -~]/gu
 
 /**
- * The subject in the form of RFC 4514: the last part first, `CN=alice,O=Example`. Characters beyond ASCII are escaped as their bytes in
- * UTF-8 (section 2.4), so that it is a header value.
+ * The subject in the form of RFC 4514, with the last part first: `CN=alice,O=Example`. Non-ASCII characters are escaped as their UTF-8
+ * bytes (section 2.4) to get a valid header value.
  */
 export function subjectOf({ subject }: Pick<X509Certificate, 'subject'>): string {
-  // A line for each part; node:crypto escapes what a value may hold of special characters, line ends among them.
+  // One line per part; node:crypto escapes special characters in values, including line ends.
   const parts = (subject ?? '').split('\n').filter((part) => part !== '')
   return parts
     .reverse()
