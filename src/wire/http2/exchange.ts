@@ -19,6 +19,8 @@ export interface StreamHost {
   readonly lastError: Error | null
   /** An exchange has timed out: the connection may be dead. */
   doubt(): void
+  /** A stream was reset since somebody broke the rules on it. */
+  breached(): void
   begun(exchange: Http2Exchange): void
   ended(exchange: Http2Exchange): void
 }
@@ -294,8 +296,9 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
   }
 
   #onClose(stream: ClientHttp2Stream): void {
-    if (this.#phase === 'closed') return
     const { rstCode } = stream
+    if (rstCode === constants.NGHTTP2_PROTOCOL_ERROR) this.#host.breached()
+    if (this.#phase === 'closed') return
     if (rstCode === constants.NGHTTP2_REFUSED_STREAM) this.#isRefused = true
     this.#fail(this.#lostAs(), this.#host.lastError ?? this.#endedBy(rstCode ?? 0))
   }

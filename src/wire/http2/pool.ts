@@ -20,6 +20,12 @@ const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024
 
 const MAX_INVALID_FRAMES = 100
 
+/** Behind so many responses that break the rules a connection takes no more exchanges, since one with that many frames would be cut. */
+const MAX_BREACHES = MAX_INVALID_FRAMES / 2
+
+/** NGHTTP2_ERR_PROTO, which node:http2 does not name. */
+const BREACH_ERRNO = -505
+
 /** The connections to one server. */
 export class Http2Pool implements ConnectionPool {
   readonly settings: PoolSettings
@@ -101,6 +107,7 @@ class Session implements StreamHost, Watched {
   #session: ClientHttp2Session | null = null
   #isOver = false
   #isDoubted = false
+  #breaches = 0
   #lastError: Error | null = null
   deadlineMs: number
 
@@ -141,6 +148,10 @@ class Session implements StreamHost, Watched {
 
   get lastError(): Error | null {
     return this.#lastError
+  }
+
+  breached(): void {
+    if (++this.#breaches === MAX_BREACHES) this.endSoon()
   }
 
   begun(exchange: Http2Exchange): void {
@@ -221,6 +232,7 @@ class Session implements StreamHost, Watched {
       } as object,
     )
     this.#session = session
+    this.#keepOthers(session)
     this.deadlineMs = this.active === 0 ? coarseNowMs() + this.settings.keepAliveMs : Number.POSITIVE_INFINITY
     session.on('error', (error) => {
       this.#lastError ??= new Error(`HTTP/2: ${error.message}`)
@@ -234,6 +246,22 @@ class Session implements StreamHost, Watched {
     session.on('close', () => this.#over('response-head'))
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
     for (const exchange of [...this.#exchanges]) exchange.onSession()
+  }
+
+  /**
+   * A body that is longer than its Content-Length, or that a response can't have, ends its stream for nghttp2, as RFC 9113 section 8.1.1
+   * has it. node:http2 takes it for an error of the connection, and would end all streams: it does so only where no stream has ended.
+   */
+  #keepOthers(session: ClientHttp2Session): void {
+    const destroy = session.destroy.bind(session)
+    session.destroy = (error, code) => {
+      if (session.destroyed || (error as NodeJS.ErrnoException | undefined)?.errno !== BREACH_ERRNO)
+        return destroy(error, code)
+      const before = this.#breaches
+      setImmediate(() => {
+        if (this.#breaches === before) destroy(error, code)
+      })
+    }
   }
 
   #over(failure: WireFailure): void {
