@@ -91,7 +91,7 @@ routes:
     ramp: { steps: [25, 100], hold: 5m }
 `,
 )
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+const main = fileURLToPath(new URL('../bin/banyan.js', import.meta.url))
 const flags = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--workers', '0', '--access-log', 'none']
 const banyan = spawn(process.execPath, [main, 'serve', '--table', table, ...flags], {
   stdio: ['ignore', 'pipe', 'ignore'],

@@ -103,7 +103,7 @@ const PROXY: Part = {
   name: 'banyan',
   ready: 'banyan ready',
   args: [
-    ...['src/main.ts', 'serve', '--table', TABLE, '--expose-cache-status', '--workers', '0'],
+    ...['bin/banyan.js', 'serve', '--table', TABLE, '--expose-cache-status', '--workers', '0'],
     ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${port === 0 ? 0 : port + 1}`],
   ],
 }
@@ -224,7 +224,7 @@ The table is ${relative(ROOT, TABLE)}: edit it as well; this copy is removed at 
 async function end(code: number): Promise<void> {
   if (ending) return
   ending = true
-  const proxy = running.find(({ spawnargs }) => spawnargs.includes('src/main.ts'))
+  const proxy = running.find(({ spawnargs }) => spawnargs.includes('bin/banyan.js'))
   if (proxy !== undefined) await stop(proxy)
   await Promise.all(running.map(stop))
   rmSync(FOLDER, { recursive: true, force: true })

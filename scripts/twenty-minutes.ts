@@ -262,7 +262,7 @@ async function change(folder: string, { patch, tests }: Asked, begun: number): P
       for (let n = 1; n <= INSTANCES; n++) gtins.push(await startGtin(before, `gtin-${n}`))
       writeFileSync(file, tableText(wrapped.url, gtins))
       const ports = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--access-log', 'none', '--workers', '0']
-      const banyan = await start(PROJECT, ['src/main.ts', 'serve', '--table', file, ...ports])
+      const banyan = await start(PROJECT, ['bin/banyan.js', 'serve', '--table', file, ...ports])
       return [new Load(banyan.url), banyan.admin, wrapped.url] as const
     },
     () => `the proxy serves, and ${CLIENTS} clients ask it all the time`,

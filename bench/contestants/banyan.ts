@@ -8,7 +8,7 @@ import { EARLIER, earlierProgram, hasEarlier } from '../harness/earlier.ts'
 import type { Running } from '../harness/stage.ts'
 import type { Contestant, Setup } from './contestant.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../bin/banyan.js', import.meta.url))
 
 export const banyan: Contestant = {
   name: 'banyan',

@@ -12,7 +12,7 @@ import type { Running, Stage } from '../harness/stage.ts'
 import { startQuickUpstream } from '../harness/upstream.ts'
 import { tableText } from './banyan.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../bin/banyan.js', import.meta.url))
 
 /** banyan and nginx, as far as they are asked for, in front of one upstream that they speak HTTP/1.1 to. */
 export async function bringUpSecure(bench: Bench): Promise<{ entrants: Entrant[]; stop(): Promise<void> }> {

@@ -17,7 +17,7 @@ import type { Scenario } from './scenario.ts'
 
 const SCRIPT = fileURLToPath(new URL('../load/cache.lua', import.meta.url))
 const FIXED_ANSWER = fileURLToPath(new URL('../load/fixed-answer.ts', import.meta.url))
-const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../bin/banyan.js', import.meta.url))
 const CONNECTIONS = 32
 /** Distinct enough that no two of the connections ask for the same at the same time. */
 const SOME_PATHS = 10_000

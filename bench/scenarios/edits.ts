@@ -15,7 +15,7 @@ import { LOOKUP, startQuickUpstream } from '../harness/upstream.ts'
 import { runWrk } from '../harness/wrk.ts'
 import type { Scenario } from './scenario.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../bin/banyan.js', import.meta.url))
 const BY_API = 100
 const BY_FILE = 20
 /** An edit that shows in no answer by then never will. */

@@ -12,7 +12,7 @@ import { spread } from '../harness/figures.ts'
 import type { Row } from '../harness/report.ts'
 import type { Scenario } from './scenario.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../bin/banyan.js', import.meta.url))
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking']
 const ROUTES = [10, 5000]
 /** Times that it is opened in each round. */

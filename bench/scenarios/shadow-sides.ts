@@ -14,7 +14,7 @@ import { startQuickUpstream } from '../harness/upstream.ts'
 import { openLoop } from './latency.ts'
 import type { Scenario } from './scenario.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../bin/banyan.js', import.meta.url))
 const HOSTILE = fileURLToPath(new URL('../load/hostile.ts', import.meta.url))
 const RATE = 500
 const MIB = 1024 * 1024

@@ -15,7 +15,7 @@ import type { Running } from '../harness/stage.ts'
 import { LOOKUP, startQuickUpstream } from '../harness/upstream.ts'
 import type { Scenario } from './scenario.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../bin/banyan.js', import.meta.url))
 const ROUTES = 5_000
 /** Edits of one round. */
 const EDITS = 20

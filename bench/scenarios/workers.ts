@@ -14,7 +14,7 @@ import { LOOKUP, startQuickUpstream } from '../harness/upstream.ts'
 import type { Load } from '../harness/wrk.ts'
 import type { Scenario } from './scenario.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../bin/banyan.js', import.meta.url))
 
 const GET = { path: LOOKUP, method: 'GET', bodyBytes: 0, connections: 64 } as const
 const LOADS: ReadonlyArray<readonly [label: string, load: Load]> = [

@@ -1,7 +1,7 @@
 /**
  * The command line as its users meet it: real processes, exit codes, and what they say when something is wrong.
  */
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -33,11 +33,31 @@ interface Ended {
 
 function banyan(args: readonly string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    execFile(process.execPath, ['src/main.ts', ...args], { cwd: ROOT, env: environment() }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
-    })
+    execFile(
+      process.execPath,
+      ['bin/banyan.js', ...args],
+      { cwd: ROOT, env: environment() },
+      (error, stdout, stderr) => {
+        resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
+      },
+    )
   })
 }
+
+test('a checkout strips no types of a program that was started before, and loads no parser for them', () => {
+  const env = environment()
+  // Which it is told by bin/, not by who starts it.
+  delete env.NODE_COMPILE_CACHE
+  const tell = "process.on('exit',()=>console.log(process.moduleLoadList.filter((one)=>/amaro/.test(one)).length))"
+  const started = () =>
+    execFileSync(process.execPath, ['--import', `data:text/javascript,${tell}`, 'bin/banyan.js', '--version'], {
+      cwd: ROOT,
+      env,
+      encoding: 'utf8',
+    })
+  started()
+  expect(started()).toMatch(/^banyan .*\n0\n$/)
+})
 
 const free = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0']
 

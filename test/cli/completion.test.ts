@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type AdminRig, adminRig } from '../control/rig.ts'
 import { banyan } from './rig.ts'
 
-const MAIN = join(import.meta.dirname, '../../src/main.ts')
+const MAIN = join(import.meta.dirname, '../../bin/banyan.js')
 
 let at: AdminRig
 let folder: string

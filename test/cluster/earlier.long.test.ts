@@ -64,8 +64,8 @@ routes:
     )
     const main = earlierProgram()
     const old = await started(main, tableFile, ['--redis', redis.url])
-    const now = await started('src/main.ts', tableFile, ['--redis', redis.url, '--state', join(folder, 'now')])
-    const clustered = await started('src/main.ts', tableFile, [
+    const now = await started('bin/banyan.js', tableFile, ['--redis', redis.url, '--state', join(folder, 'now')])
+    const clustered = await started('bin/banyan.js', tableFile, [
       ...['--redis', redis.url, '--state', join(folder, 'clustered'), '--cluster', 'shop'],
       ...['--cluster-redis', redis.url, '--follow-table', '--take-percent'],
     ])

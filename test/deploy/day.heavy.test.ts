@@ -93,7 +93,7 @@ beforeAll(async () => {
   banyan = await startBanyan({ table, args })
   writeFileSync(join(folder, 'routes.yaml'), table)
   writeFileSync(join(folder, 'anna.token'), `${TOKENS.anna}\n`)
-  writeFileSync(join(folder, 'banyan'), `#!/bin/sh\nexec '${process.execPath}' '${PROJECT}/src/main.ts' "$@"\n`)
+  writeFileSync(join(folder, 'banyan'), `#!/bin/sh\nexec '${process.execPath}' '${PROJECT}/bin/banyan.js' "$@"\n`)
   chmodSync(join(folder, 'banyan'), 0o755)
   await set('anna', 'reviews', 10, 'the first clients')
   await set('bob', 'search', 50, 'search is next')

@@ -71,7 +71,7 @@ async function command(pod: Banyan, ...args: string[]): Promise<string> {
     ...{ PATH: process.env.PATH, BANYAN_ADMIN: `127.0.0.1:${pod.adminPort}` },
     BANYAN_TOKEN: settings.BANYAN_ADMIN_TOKEN,
   }
-  const { stdout } = await promisify(execFile)(process.execPath, [join(PROJECT, 'src/main.ts'), ...args], { env })
+  const { stdout } = await promisify(execFile)(process.execPath, [join(PROJECT, 'bin/banyan.js'), ...args], { env })
   return stdout
 }
 

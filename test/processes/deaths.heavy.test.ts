@@ -56,7 +56,7 @@ async function serve(args: readonly string[]): Promise<{ code: number | null; ou
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const table = join(folder, 'routes.yaml')
   writeFileSync(table, tableFor(1))
-  const program = startProgram(['src/main.ts', 'serve', '--table', table, ...free, '--workers', '2', ...args])
+  const program = startProgram(['bin/banyan.js', 'serve', '--table', table, ...free, '--workers', '2', ...args])
   const code = await program.ended()
   return { code, out: program.log.join('\n'), err: program.stderr }
 }

@@ -36,7 +36,7 @@ test.each(['0', '1'])(
     const table = join(folder, 'routes.yaml')
     writeFileSync(table, tableFor(upstream.port))
     const { server, fd, port } = await socket()
-    const serve = ['src/main.ts', 'serve', '--table', table, '--listen', 'systemd', '--admin', '127.0.0.1:0']
+    const serve = ['bin/banyan.js', 'serve', '--table', table, '--listen', 'systemd', '--admin', '127.0.0.1:0']
     const command = [process.execPath, ...serve, '--workers', workers, '--access-log', 'none']
     const child = spawn('bash', ['-c', LIKE_SYSTEMD, 'bash', ...command], {
       cwd: ROOT,

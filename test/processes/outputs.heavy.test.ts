@@ -36,7 +36,7 @@ interface Started {
 
 /** `banyan` with that descriptor as its standard output. It is killed at the end of the test, should it still run. */
 function spawnBanyan(stdout: number, args: readonly string[]): Started {
-  const child = spawn(process.execPath, ['src/main.ts', ...args], { cwd: ROOT, stdio: ['ignore', stdout, 'pipe'] })
+  const child = spawn(process.execPath, ['bin/banyan.js', ...args], { cwd: ROOT, stdio: ['ignore', stdout, 'pipe'] })
   let text = ''
   child.stderr!.setEncoding('utf8').on('data', (piece: string) => {
     text += piece
@@ -125,7 +125,7 @@ describe.each([0, 2])('--workers %i', (workers) => {
 
   test('stdout and stderr are one pipe that nobody reads: SIGTERM ends it', async () => {
     const pipe = new Pipe()
-    const args = ['src/main.ts', ...(await serve(workers))]
+    const args = ['bin/banyan.js', ...(await serve(workers))]
     const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', pipe.writeEnd, pipe.writeEnd] })
     onTestFinished(() => void child.kill('SIGKILL'))
     pipe.handed()
@@ -182,7 +182,7 @@ describe.skipIf(!existsSync('/dev/full'))('stdout is a full disk', () => {
     // The line that tells the port is lost.
     const server = await handedSocket()
     args[log + 1] = 'systemd'
-    const child = spawn(process.execPath, ['src/main.ts', ...args], {
+    const child = spawn(process.execPath, ['bin/banyan.js', ...args], {
       cwd: ROOT,
       env: { ...process.env, LISTEN_FDS: '1' },
       stdio: ['ignore', full(), 'pipe', server.fd],
@@ -206,7 +206,10 @@ describe.skipIf(!existsSync('/dev/full'))('stdout is a full disk', () => {
   })
 
   test('a command that has failed already keeps its exit code, also where stderr is full', async () => {
-    const child = spawn(process.execPath, ['src/main.ts', 'nonsense'], { cwd: ROOT, stdio: ['ignore', full(), full()] })
+    const child = spawn(process.execPath, ['bin/banyan.js', 'nonsense'], {
+      cwd: ROOT,
+      stdio: ['ignore', full(), full()],
+    })
     expect(await once(child, 'exit')).toEqual([2, null])
   })
 })
@@ -274,7 +277,7 @@ describe('--access-log at a pipe', () => {
     const pipe = new Pipe()
     pipe.handed()
     pipe.close()
-    const program = startProgram(['src/main.ts', ...(await serve(0, ['--access-log', pipe.path]))])
+    const program = startProgram(['bin/banyan.js', ...(await serve(0, ['--access-log', pipe.path]))])
     expect(await program.ended()).toBe(1)
     expect(program.stderr).toMatch(/^banyan: --access-log .*: ENXIO\b.*\n$/)
   })

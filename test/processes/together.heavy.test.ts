@@ -200,7 +200,7 @@ test('a table from standard input reaches the workers', async () => {
   const { once } = await import('node:events')
   const port = await upstreamNamed('main')
   const args = [
-    'src/main.ts',
+    'bin/banyan.js',
     'serve',
     '--table',
     '-',

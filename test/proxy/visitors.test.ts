@@ -126,7 +126,7 @@ describe('a shop with anonymous visitors', () => {
     expect(readFileSync(join(dirname(folder), '.gitignore'), 'utf8')).toBe('*\n')
     const cookie = pairOf(await get(banyan, '/shop/'))
     const again = startProgram([
-      ...['src/main.ts', 'serve', '--table', banyan.tableFile, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'],
+      ...['bin/banyan.js', 'serve', '--table', banyan.tableFile, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'],
       ...['--workers', '0', '--access-log', 'none'],
     ])
     const ready = await again.line((line) => line.startsWith('banyan ready '))

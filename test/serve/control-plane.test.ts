@@ -37,7 +37,7 @@ interface Running {
 async function start(
   args: readonly string[],
   program = startProgram([
-    'src/main.ts',
+    'bin/banyan.js',
     'serve',
     '--listen',
     '127.0.0.1:0',
@@ -67,7 +67,7 @@ function banyan(
 ): Promise<Ended> {
   return new Promise((resolve) => {
     const surroundings = { PATH: process.env.PATH ?? '', BANYAN_ADMIN: admin, ...env }
-    execFile(process.execPath, ['src/main.ts', ...words], { cwd: ROOT, env: surroundings }, (error, out, err) => {
+    execFile(process.execPath, ['bin/banyan.js', ...words], { cwd: ROOT, env: surroundings }, (error, out, err) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err })
     })
   })
@@ -157,7 +157,7 @@ test('a table from standard input serves, and says why it can not be edited', as
   const child = spawn(
     process.execPath,
     [
-      'src/main.ts',
+      'bin/banyan.js',
       'serve',
       '--table',
       '-',

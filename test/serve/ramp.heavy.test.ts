@@ -337,7 +337,7 @@ test('a kill loses no step and takes none twice', async () => {
   await vi.waitUntil(async () => (await before.ramp()).step === 50, { timeout: 120_000 })
   await banyan.program.kill()
   const flags = ['--table', banyan.tableFile, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--workers', '0']
-  const program = startProgram(['src/main.ts', 'serve', ...flags, '--access-log', 'none'])
+  const program = startProgram(['bin/banyan.js', 'serve', ...flags, '--access-log', 'none'])
   ends.push(() => program.stop())
   const line = await program.line((one) => one.startsWith('banyan ready '))
   const ready = [...line.matchAll(/http:\/\/[^ ]*:(\d+)/g)].map(([, port]) => Number(port))
@@ -362,7 +362,7 @@ test('of two instances on one state folder the owner runs the ramp, and the othe
   const table = tableOf(`steps: [10, 100], hold: 5m, ${QUICK.slice('hold: 1s, '.length)}`)
   const owner = await startBanyan({ table })
   const flags = ['--table', owner.tableFile, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--workers', '0']
-  const program = startProgram(['src/main.ts', 'serve', ...flags, '--access-log', 'none'])
+  const program = startProgram(['bin/banyan.js', 'serve', ...flags, '--access-log', 'none'])
   ends.push(() => program.stop())
   const line = await program.line((one) => one.startsWith('banyan ready '))
   const ready = [...line.matchAll(/http:\/\/[^ ]*:(\d+)/g)].map(([, port]) => Number(port))

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
-const PROGRAM = join(import.meta.dirname, '../../src/main.ts')
+const PROGRAM = join(import.meta.dirname, '../../bin/banyan.js')
 
 export interface Banyan {
   readonly port: number

@@ -58,7 +58,7 @@ export async function startBanyan({
   writeFileSync(tableFile, table)
   const free = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0']
   const flags = ['--table', tableFile, ...free, '--access-log', 'none', '--workers', '0']
-  const program = startProgram([...nodeFlags, 'src/main.ts', 'serve', ...flags, ...args], env)
+  const program = startProgram([...nodeFlags, 'bin/banyan.js', 'serve', ...flags, ...args], env)
   let ready = false
   const stop = async (): Promise<number | null> => {
     const code = await program.stop()

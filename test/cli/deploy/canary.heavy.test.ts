@@ -150,7 +150,7 @@ test('an interrupted command says what goes on, or ends it; one that dies change
   const ramp = async () => (await stage.admin('GET', '/routes/gtin-lookup/ramp')).json()
   const start = (...more: string[]) => {
     const admin = `127.0.0.1:${stage.banyan.adminPort}`
-    return startProgram(['src/main.ts', ...words, '--admin', admin, ...more])
+    return startProgram(['bin/banyan.js', ...words, '--admin', admin, ...more])
   }
   const killed = start()
   await killed.line((line) => line.startsWith('gtin-lookup: 5 %'))

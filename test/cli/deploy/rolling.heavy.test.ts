@@ -56,7 +56,7 @@ test('three services are replaced one after the other, by a command in a shell, 
   const { port } = replacer.address() as AddressInfo
   const command = `"${process.execPath}" -e "fetch('http://127.0.0.1:${port}/{id}').catch(() => process.exit(1))"`
   const deploy = startProgram([
-    ...['src/main.ts', 'deploy', 'rolling', 'gtin', '--replace', command, ...QUICK],
+    ...['bin/banyan.js', 'deploy', 'rolling', 'gtin', '--replace', command, ...QUICK],
     ...['--admin', `127.0.0.1:${stage.banyan.adminPort}`],
   ])
   const last = await deploy.line((line) => /^(done|stopped|reverted|refused)/.test(line))

@@ -32,7 +32,7 @@ interface Running {
 
 async function start(...more: readonly string[]): Promise<Running> {
   const flags = ['--table', path, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--workers', '0']
-  const program = startProgram(['src/main.ts', 'serve', ...flags, ...more])
+  const program = startProgram(['bin/banyan.js', 'serve', ...flags, ...more])
   onTestFinished(() => program.kill())
   const line = await program.line((one) => one.startsWith('banyan ready '))
   return { program, admin: Number(/\badmin http:\/\/[^ ]*:(\d+)/.exec(line)?.[1]) }
