@@ -113,7 +113,7 @@ export const TABLE_FLAGS = {
   'follow-table': {
     value: '',
     fallback: 'false',
-    help: 'with --cluster: make changes of the table file revisions of the cluster, unless the table was changed otherwise',
+    help: 'with --cluster: make changes of the table file revisions of the cluster, unless the table was changed elsewhere',
     read: readYesNo,
   },
   'take-percent': {

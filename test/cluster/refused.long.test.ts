@@ -203,7 +203,7 @@ test('somebody without the secret says to have more than all instances: that is 
   await redis.command('DEL', 'banyan:{shop}:table', 'banyan:{shop}:revisions')
   await one.program.line((line) =>
     line.includes(
-      'cluster shop: what forged says in banyan:{shop}:offers does not verify: it has no MAC, and this instance has a --cluster-secret: give all instances the same one, or none; it does not count',
+      'cluster shop: the offer of forged in banyan:{shop}:offers does not verify: it has no MAC, and this instance has a --cluster-secret: give all instances the same one, or none; it is ignored',
     ),
   )
   await soon(async () => expect(await setPercent(one, 'a', 20)).toMatchObject({ status: 200, instances: '1/1' }))

@@ -1,12 +1,12 @@
 /**
- * Messages of one kind among the instances of a cluster: sealed, in order, and best effort. What has another shape is none.
+ * Sealed, ordered, best-effort messages of one kind between the instances of a cluster. Messages of another shape are ignored.
  */
 
 import { z } from 'zod'
 import { jsonOf } from '../../rules/values/json.ts'
 import type { RedisStateStore } from '../../state/redis/state-store.ts'
 
-/** One kind of messages. */
+/** Messages of one kind. */
 export class Broadcast<T> {
   readonly #store: RedisStateStore
   readonly #topic: string
@@ -25,13 +25,13 @@ export class Broadcast<T> {
     this.#message = z.object({ instance: z.string().max(100), told: shape }) as never
   }
 
-  /** @param hear told what other instances tell from about now on */
+  /** @param hear called with messages that other instances send from about now on */
   start(hear: (told: T, instance: string) => void): void {
     this.#hear = hear
     this.#unlisten = this.#store.onMessage(this.#topic, () => void this.#read())
   }
 
-  /** Tells the others. @throws {StateError} */
+  /** Sends a message to the other instances. @throws {StateError} */
   async tell(told: T): Promise<void> {
     const text = JSON.stringify({ instance: this.#instance, told })
     await this.#store.publish(this.#topic, this.#store.link.seal.close(this.#topic, text))
@@ -49,7 +49,7 @@ export class Broadcast<T> {
       while (this.#isNews) {
         this.#isNews = false
         const { messages, isGap } = await this.#store.messages(this.#topic, this.#position)
-        // Another Redis, or one that was emptied, counts from 1 again.
+        // Another Redis, or one that was emptied, numbers messages from 1 again.
         if (isGap && messages.length === 0) [this.#position, this.#isNews] = [0, true]
         for (const { position, text } of messages) {
           this.#position = position
@@ -57,7 +57,7 @@ export class Broadcast<T> {
         }
       }
     } catch {
-      // With the next message.
+      // Retried with the next message.
     } finally {
       this.#isReading = false
     }

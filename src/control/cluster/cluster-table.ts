@@ -1,8 +1,8 @@
 /**
- * The table of a cluster: its revisions are in the cluster's Redis, and each instance follows them and keeps them on disk.
+ * The table of a cluster: its revisions are stored in the cluster's Redis, and each instance follows them and keeps them on disk.
  *
- * Redis is what the instances agree by, and never more than that: it may be empty, older than what they have, or away. Then an
- * instance serves what it has. One that finds Redis empty or older says what it has; after a moment the one that has most fills it.
+ * Redis is only the place where instances agree: it may be empty, outdated or unreachable, and then each instance serves what it has. An
+ * instance that finds Redis empty or outdated announces its own position; after a moment, the most advanced instance fills Redis.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import { FreshRun } from '../../state/fresh-run.ts'
@@ -26,19 +26,19 @@ import { ForeignTable, SharedRevisions } from './shared-revisions.ts'
 
 /** Timing, in milliseconds. */
 export interface ClusterTimes {
-  /** How often Redis is looked at, besides when it tells. */
+  /** How often Redis is polled, in addition to its messages. */
   readonly pollMs: number
-  /** How long the instances have at least to say what they could fill an empty or older Redis with. */
+  /** How long instances have at least to announce what they could fill an empty or outdated Redis with. */
   readonly offerMs: number
-  /** How long those are waited for that were there and have said nothing. */
+  /** How long to wait for instances that were present recently but have announced nothing. */
   readonly absentMs: number
   /** How long replicas have to confirm an edit. */
   readonly replicaMs: number
-  /** How often it is looked at which server Redis is, and whether it may evict. */
+  /** How often to check which server Redis is, and whether it may evict keys. */
   readonly policyMs: number
-  /** How often it is looked at whether Redis has earlier revisions that are lacking here. */
+  /** How often to check whether Redis has earlier revisions that are missing here. */
   readonly lackingMs: number
-  /** How often a revision is tried that is refused here. */
+  /** How often a revision that was refused here is retried. */
   readonly againMs: number
 }
 
@@ -47,7 +47,7 @@ export const CLUSTER_TIMES: ClusterTimes = Object.freeze({
   lackingMs: 5_000,
 })
 
-/** What it is made of. */
+/** Dependencies. */
 export interface ClusterTableParts {
   readonly cluster: string
   /** Of this process. */
@@ -55,21 +55,20 @@ export interface ClusterTableParts {
   readonly shared: ClusterLog
   readonly live: LiveTable
   readonly history: History
-  /** The history before the instance joined a cluster, to found one with. */
+  /** The history from before the instance joined a cluster, used to found one. */
   readonly earlier: History | null
-  /** Replicas of Redis that must have an edit before it is answered. */
+  /** Replicas of Redis that should confirm an edit before it is answered. */
   readonly replicas: number
-  /** The instances that were there when Redis was reached last, this one included. */
+  /** The number of instances present when Redis was last reached, including this one. */
   instances(): number
   readonly log: ControlLog
   readonly times?: ClusterTimes
 }
 
-/** Redis has everything that this instance knows of, but maybe not what another one does. */
-const SUSPECT =
-  'its Redis has been started anew, or another server has its keys: asking the other instances what they have'
+/** Redis has everything that this instance has, but may lack what another instance has. */
+const SUSPECT = 'its Redis has restarted, or another server has its keys: asking the other instances what they have'
 
-/** More often than this in a row nobody is overtaken by others who edit. */
+/** Attempts of an edit that loses to concurrent edits; more in a row are unrealistic. */
 const ATTEMPTS = 50
 
 /** The table of a cluster. */
@@ -89,24 +88,24 @@ export class ClusterTable implements TableSource {
   #unlisten: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
   readonly #looks = new FreshRun(() => this.#look())
-  /** What was read has led to a change in Redis. */
+  /** The last read has led to a change in Redis: read again. */
   #lookAgain = false
   #isClosed = false
-  /** The newest position that was read and handed on, or written. */
+  /** The newest position that was read and applied, or written. */
   #seen: Position | null = null
-  /** The last revision of another instance, and when it was handed on: it may be refused here. */
+  /** The last revision from another instance, and when it was passed on to be applied; it may have been refused. */
   #handed: RecordedRevision | null = null
   #handedMs = Number.NEGATIVE_INFINITY
   #lackingMs = Number.NEGATIVE_INFINITY
-  /** A revision in Redis could be opened with the secret of this process. */
+  /** A revision in Redis has been opened with the secret of this process. */
   #isOpened = false
-  /** What is in Redis is sealed with the first secret of this process, or is about to be. */
+  /** Everything in Redis is sealed with the first secret of this process, or is being resealed. */
   #isRenewed = false
   #problem: string | null = 'it has not been reached yet'
   #foreign: string | null = this.#problem
-  /** Redis had a table while this instance was a member of no cluster, or could open nothing: another one is to fill it again. */
+  /** Redis had a table while this instance was not a member, or could not open it: if Redis is emptied, another instance must fill it. */
   #hasSeenTable = false
-  /** The problems that were logged since this instance was in step. */
+  /** Problems logged since this instance was last in step. */
   readonly #told = new Set<string>()
 
   constructor(parts: ClusterTableParts) {
@@ -134,30 +133,30 @@ export class ClusterTable implements TableSource {
     return this.#parts.shared.link.down ?? (this.#server.isSuspect ? SUSPECT : null)
   }
 
-  /** Whether all that stands in the way of an edit is that Redis may lack what another instance has. Revisions are followed. */
+  /** Whether edits are held up only because Redis may lack what another instance has. Revisions are still followed. */
   get isUnsure(): boolean {
     return this.problem === SUSPECT
   }
 
-  /** Settles when it is known whether Redis has what the other instances have, or can't be. Never rejects. */
+  /** Resolves once `isUnsure` is resolved one way or the other. Never rejects. */
   async settled(): Promise<void> {
     while (this.isUnsure) await (this.#server.confirming ?? this.look())
   }
 
-  /** Why this instance must write nothing in Redis: it is not known to have the cluster that this instance is one of. Null otherwise. */
+  /** Why this instance must not write to Redis: it is not known to hold this instance's cluster. Null otherwise. */
   get foreign(): string | null {
     return this.#foreign
   }
 
-  /** Where this instance is in the history of the cluster; null where it has never been a member. */
+  /** This instance's position in the history of the cluster; null if it has never been a member. */
   get position(): Position | null {
     return this.#held.position
   }
 
   /**
-   * Joins the cluster, or goes on without after a while.
+   * Joins the cluster, or continues without it after a while.
    * @param onReading as that of `watch`
-   * @throws {Error} if it must not be joined, with a message for the operator
+   * @throws {Error} it must not be joined; the message is for the operator
    */
   async join(patienceMs: number, onReading: (reading: Reading) => Promise<void>): Promise<void> {
     this.#onReading = onReading
@@ -177,7 +176,7 @@ export class ClusterTable implements TableSource {
     }
   }
 
-  /** The newest revision of the cluster, as far as it can be had; never throws. */
+  /** The newest revision of the cluster, or the current one if Redis can't be read. Never throws. */
   async readNow(): Promise<Reading> {
     try {
       const reading = await this.#read()
@@ -205,8 +204,8 @@ export class ClusterTable implements TableSource {
   }
 
   /**
-   * Adds a revision, if nobody else has since.
-   * @returns the replicas of Redis that were waited for; null where none were
+   * Adds a revision, unless another one has been added since.
+   * @returns the Redis replicas that were waited for; null for none
    * @throws {WriteFailure}
    */
   async replace(
@@ -219,7 +218,7 @@ export class ClusterTable implements TableSource {
     if (this.isUnsure) throw new WriteFailure('changed', 'may be another one by now')
     if (this.problem !== null || before === null)
       throw new WriteFailure('cluster', `can't be written to: ${this.problem ?? 'it has no table yet'}`)
-    // Where Redis was filled again meanwhile, it is of an epoch that is over: others would take what they have for newer.
+    // If Redis was filled again meanwhile, the record is of an old epoch, and other instances would consider their own revisions newer.
     const isOfNow = record.cluster?.id === before.id && record.cluster.epoch === before.epoch
     const isDone = isOfNow && (await this.#revisions.append(before, { record, text: String(text) }))
     if (!isDone) throw new WriteFailure('changed', 'was changed at the same time')
@@ -252,13 +251,13 @@ export class ClusterTable implements TableSource {
     clearInterval(this.#timer)
   }
 
-  /** The connections stand again, maybe to another Redis. */
+  /** Reconnected, possibly to another Redis. */
   reconnected(): void {
     this.#server.forget()
     void this.look()
   }
 
-  /** Takes in what Redis has by now, or fills it. Never rejects. */
+  /** Reads what is in Redis now, or fills it. Never rejects. */
   look(): Promise<void> {
     return this.#looks.run()
   }
@@ -280,7 +279,7 @@ export class ClusterTable implements TableSource {
     }
   }
 
-  /** @returns the newest revision where it is another one than this instance holds, or null */
+  /** @returns the newest revision if this instance holds another one, else null */
   async #read(): Promise<Reading | null> {
     const { shared } = this.#parts
     if (shared.link.down !== null) throw new Error(shared.link.down)
@@ -289,7 +288,7 @@ export class ClusterTable implements TableSource {
     const head = await this.#headFrom(own)
     if (head === 'other')
       throw new ForeignTable(
-        'what its Redis has there is no table, or one of a later release: upgrade this instance, or use another name',
+        'its Redis has something other than a table there, or one of a later release: upgrade this instance, or use another name',
       )
     if (head === 'same') {
       this.#seen = own
@@ -298,7 +297,7 @@ export class ClusterTable implements TableSource {
     }
     if (head === null && this.#hasSeenTable && (own === null || !this.#isOpened))
       throw new ForeignTable(
-        'its Redis has become empty, and the table there before was not that of this instance: start this instance anew to fill it with its own',
+        'its Redis has become empty, and the table there before was not that of this instance: restart this instance to fill it with its own',
       )
     if (own === null) this.#hasSeenTable = head !== null
     if (head === null) return await this.#filled(null)
@@ -317,7 +316,7 @@ export class ClusterTable implements TableSource {
         this.#lookAgain = true
         return null
       }
-      // Whoever has filled Redis has waited for all.
+      // The instance that filled Redis has waited for all others.
       if (own !== null && own.epoch < head.position.epoch) this.#server.trust()
       this.#tellLater(revision.record)
       const isNext = own !== null && own.epoch === head.position.epoch
@@ -329,14 +328,14 @@ export class ClusterTable implements TableSource {
     return { ok: true, text: revision.text, identity: identityOf(head.position), made: revision.record }
   }
 
-  /** Another instance has found another server. */
+  /** Another instance has found that Redis is another server. */
   async #answer(): Promise<void> {
     this.#server.forget()
     await this.look()
     if (this.#problem === null) await this.#server.say()
   }
 
-  /** The newest revision. What this instance has itself is opened once: it may have been started with another secret since. */
+  /** The newest revision. One that this instance has itself is opened once, because the process may have been restarted with another secret. */
   async #headFrom(own: Position | null): ReturnType<ClusterLog['head']> {
     const { shared } = this.#parts
     if (this.#isRenewed || own === null) return await shared.head(own)
@@ -350,7 +349,7 @@ export class ClusterTable implements TableSource {
     return 'same'
   }
 
-  /** @throws {Error} for what is no revision of this cluster, as far as the secret of this process tells */
+  /** @throws {Error} it does not verify as a revision of this cluster */
   #opened(head: Head): RecordedRevision {
     if (!this.#isOpened) this.#hasSeenTable = true
     const revision = this.#revisions.opened(head)
@@ -358,7 +357,7 @@ export class ClusterTable implements TableSource {
     return revision
   }
 
-  /** What Redis has then is read as any other revision. */
+  /** Fills Redis. The result is then read like any other revision. */
   async #filled(found: Head | null): Promise<null> {
     await this.#refill.fill(found)
     this.#server.trust()
@@ -366,7 +365,7 @@ export class ClusterTable implements TableSource {
     return null
   }
 
-  /** Revisions of this instance that the cluster's history has none, or another one, for any more: the later ones. */
+  /** Reports later revisions of this instance that the cluster has lost or replaced. */
   #tellLater(newest: RevisionRecord): void {
     for (const record of this.#parts.history.list()) {
       const isLater = record.number > newest.number || (record.number === newest.number && record.etag !== newest.etag)
@@ -401,7 +400,7 @@ export class ClusterTable implements TableSource {
     this.#parts.log.info({ event: 'cluster' }, `${this.#what}: in step with it again`)
   }
 
-  /** Whoever fills Redis again begins with the newest one: what comes before may be there only now, or never. */
+  /** Exchanges earlier revisions with Redis, which is filled from the newest one on: earlier ones may have arrived only now, or may be missing. */
   #evenOut(): void {
     const held = this.#held.revision
     const nowMs = performance.now()

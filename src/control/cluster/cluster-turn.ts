@@ -1,17 +1,17 @@
 /**
- * The turn to edit among the instances of a cluster. It lapses by itself: one that dies with it holds up nobody for long, and what is
- * written is compared all the same.
+ * An advisory lock for edits in a cluster. It expires by itself, so an instance that dies with it blocks nobody for long; writes are
+ * compare-and-set anyway.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { ClusterLog } from '../../state/redis/cluster-log.ts'
 import type { SharedTurn } from '../table/edit-turn.ts'
 
-/** The turn is over after this, unless it is renewed. */
+/** The turn expires after this unless renewed. */
 const TTL_MS = 3_000
 const RENEW_MS = 1_000
-/** And is not renewed after this: others wait for it. */
+/** It is not renewed any more after this, because others wait for it. */
 const LONGEST_MS = 30_000
-/** An edit goes on without after this. */
+/** After waiting this long, an edit continues without the turn. */
 const PATIENCE_MS = 15_000
 const AGAIN_MS = 25
 
@@ -54,7 +54,7 @@ export class ClusterTurn implements SharedTurn {
     return turn !== null && turn.instance !== this.#instance && (turn.isStrict || !isQuick)
   }
 
-  /** Without Redis nobody edits: then there is no turn to wait for. */
+  /** If Redis is unreachable, nobody can edit, so there is no turn to wait for. */
   #has(): Promise<boolean> {
     return this.#shared.takeTurn(this.#instance, TTL_MS, this.#isStrict).catch(() => true)
   }

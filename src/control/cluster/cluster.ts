@@ -1,5 +1,5 @@
 /**
- * This instance as one of a cluster.
+ * This instance as a member of a cluster.
  */
 import { hostname } from 'node:os'
 import type { LiveTable } from '../../state/live-table.ts'
@@ -16,10 +16,10 @@ import { DRAIN_PATIENCE, type InForce, type Member, Members } from './members.ts
 import { RampLease } from './ramp-lease.ts'
 import { SharedPins } from './shared-pins.ts'
 
-/** The start waits so long for the cluster; then what is on disk is served, or the file. */
+/** How long the start waits for the cluster. After that, the revision on disk or the table file is served. */
 const JOIN_MS = 4_000
 
-/** What it is made of. */
+/** Dependencies. */
 export interface ClusterParts {
   readonly name: string
   /** Of this process. */
@@ -41,24 +41,24 @@ export class Cluster {
   readonly name: string
   readonly instance: string
   readonly members: Members
-  /** Records and sums of the cluster. */
+  /** The shared state: records and sums. */
   readonly store: RedisStateStore
   readonly rampLease: RampLease
   readonly pins: SharedPins
-  /** Revisions that are marked to be kept. */
+  /** Revisions that are marked as kept. */
   readonly kept: KeptRevisions
-  /** Servers as the other instances see them. */
+  /** Upstream servers as the other instances see them. */
   readonly elsewhere: Elsewhere
   readonly #parts: ClusterParts
   readonly #startedAtMs: number
   #admin = ''
-  /** The table file, where it is followed. */
+  /** The table file, if it is followed. */
   followed: FollowedFile | null = null
-  /** The last change of drained and leased servers in force here. */
+  /** Version of the drained and leased servers in force here. */
   servers: () => number = () => 0
-  /** The challenge of an authority that is answered here, by its id, '' for none; null without ACME. */
+  /** The id of the ACME challenge that is answered here, '' for none; null without ACME. */
   acme: () => string | null = () => null
-  /** Requests in flight here at drained servers, by `serverKey`, where there are any. */
+  /** Requests in flight here at drained servers, by `serverKey`, if any. */
   active: () => Promise<Record<string, number>> = async () => ({})
 
   constructor(parts: ClusterParts) {
@@ -81,7 +81,7 @@ export class Cluster {
       ...{ servers: this.servers(), ramps: this.rampLease.shown },
       acme: this.acme(),
       epoch: parts.table.position?.epoch ?? 0,
-      // In force and in the history: whoever is told may ask for either.
+      // In force and in the history: others may ask for either.
       revision: parts.table.position?.number ?? parts.live.current.number,
       problem: parts.table.isUnsure ? null : this.problem,
       active: await this.active(),
@@ -89,29 +89,29 @@ export class Cluster {
     this.elsewhere = new Elsewhere(parts.store, parts.instance, this.members)
   }
 
-  /** Why this instance does not follow the cluster, or nobody can change it, or null. */
+  /** Why this instance can't follow or change the cluster's table, or null. */
   get problem(): string | null {
     const { table, live } = this.#parts
     const problem = table.problem ?? this.#parts.shared.link.unwritable
     if (problem !== null) return problem
-    return live.refusal === null ? null : 'the newest revision can not be applied here'
+    return live.refusal === null ? null : "the newest revision can't be applied here"
   }
 
-  /** What is wrong besides: keys in Redis that another program has written, and what to do. */
+  /** Other problems: keys in Redis that another program has written, and what to do. */
   get foreign(): readonly string[] {
     const { problem } = this
     return this.#parts.shared.link.foreign.filter((message) => problem?.includes(message) !== true)
   }
 
   /**
-   * Joins, or goes on without after a while.
-   * @throws {Error} if it must not join, with a message for the operator
+   * Joins, or continues without the cluster after a while.
+   * @throws {Error} it must not join; the message is for the operator
    */
   join(onReading: (reading: Reading) => Promise<void>): Promise<void> {
     return this.#parts.table.join(JOIN_MS, onReading)
   }
 
-  /** Tells the others of this instance from now on. @param admin address of its admin API */
+  /** Announces this instance to the others from now on. @param admin address of its admin API */
   start(admin: string): void {
     this.#admin = admin
     this.members.start()
@@ -120,14 +120,14 @@ export class Cluster {
     this.rampLease.onShown = () => void this.members.tell()
   }
 
-  /** Waits until the others have the current revision in force, as long as one can wait. */
+  /** Waits until the others have the current revision in force, or for a limited time. */
   whereInForce(): Promise<InForce> {
     return this.members.whereInForce(this.#hasTable())
   }
 
-  /** Waits until the others show the ramps as they are here, with the percents that these have set. */
+  /** Waits until the others show the ramps, and the percents set by them, as they are here. */
   async rampsInForce(): Promise<InForce> {
-    // Where Redis is gone since, nobody has been told.
+    // If Redis has become unreachable, the others don't know.
     const change = await this.rampLease.changed().catch(() => Number.POSITIVE_INFINITY)
     const hasTable = this.#hasTable()
     return await this.members.whereInForce((one) => one.ramps >= change && hasTable(one))
@@ -138,11 +138,11 @@ export class Cluster {
     const at = this.#parts.table.position
     const { number } = this.#parts.live.current
     const own = at?.epoch ?? 0
-    // In an earlier epoch the same number may be another revision.
+    // In an earlier epoch, the same number may be a different revision.
     return ({ epoch, revision }) => epoch > own || (epoch === own && revision >= number)
   }
 
-  /** Waits until the others have the drained and leased servers as they are here. */
+  /** Waits until the drained and leased servers are in force at the others. */
   serversInForce(): Promise<InForce> {
     const change = this.servers()
     return this.members.whereInForce(({ servers }) => servers >= change, DRAIN_PATIENCE)
@@ -154,7 +154,7 @@ export class Cluster {
     return { isInStep: this.problem === null, epoch: table.position?.epoch ?? 0, instances: this.members.there }
   }
 
-  /** Requests in flight at a drained server, of the other instances that are there; one that has not drained it yet counts as one. */
+  /** Requests in flight at a drained server from the other present instances. One that has not drained it yet counts as one request. */
   async activeElsewhere(upstream: string, id: string): Promise<number> {
     const change = this.servers()
     const others = (await this.members.others()).filter(({ isSilent, problem }) => !isSilent && problem === null)

@@ -1,6 +1,6 @@
 /**
- * Adds earlier revisions to a Redis that lacks them. One that was emptied is filled from the newest one on, and whoever does that may end
- * half-way: what it leaves out is added by any other instance that has it.
+ * Adds earlier revisions to a Redis that lacks them. An emptied Redis is filled from the newest revision on, and the instance that does so
+ * may exit half-way: any other instance that has the rest adds it.
  */
 import { FreshRun } from '../../state/fresh-run.ts'
 import { type ClusterLog, PAGE, type Position } from '../../state/redis/cluster-log.ts'
@@ -10,15 +10,15 @@ import type { Held } from './held.ts'
 import { comesBefore, markBehind, positionOf } from './positions.ts'
 import type { SharedRevisions } from './shared-revisions.ts'
 
-/** What it is made of. */
+/** Dependencies. */
 export interface EarlierFillingParts {
   readonly shared: ClusterLog
   readonly revisions: SharedRevisions
   readonly history: History
-  /** The history before the instance joined a cluster, to found one with. */
+  /** The history from before the instance joined a cluster, used to found one. */
   readonly earlier: History | null
   readonly held: Held
-  /** Whether this instance is about to end. */
+  /** Whether this instance is shutting down. */
   isClosed(): boolean
 }
 
@@ -27,19 +27,19 @@ export class EarlierFilling {
   readonly #parts: EarlierFillingParts
   readonly #runs = new FreshRun(() => this.#fill().catch(() => {}))
   #epoch = 0
-  /** What Redis has had in this epoch, or had no place for: what it has let go of is not added again. */
+  /** Revisions that Redis has had in this epoch, or had no room for: what it has dropped is not added again. */
   #settled: ReadonlySet<number> = new Set()
 
   constructor(parts: EarlierFillingParts) {
     this.#parts = parts
   }
 
-  /** Adds what Redis lacks of the history before the revision in force. Never rejects. */
+  /** Adds earlier revisions that Redis lacks. Never rejects. */
   fill(): Promise<void> {
     return this.#runs.run()
   }
 
-  /** Adds what came before the first revision of a cluster. Never rejects. */
+  /** Adds the history from before the first revision of a cluster. Never rejects. */
   async found({ cluster, ...first }: RevisionRecord): Promise<void> {
     const { earlier, history } = this.#parts
     const before = earlier?.list().filter(({ number }) => number < first.number) ?? []
@@ -63,7 +63,7 @@ export class EarlierFilling {
     this.#settled = new Set([...this.#settled, ...lacking.map(({ number }) => number)])
   }
 
-  /** @param records the newest first @param from has their texts */
+  /** @param records newest first @param from has their texts */
   async #add(
     newest: Position,
     records: readonly RevisionRecord[],

@@ -1,6 +1,6 @@
 /**
- * The revisions before the newest one: read from Redis while that one is in force already, a page at a time, so that neither their
- * number nor a Redis that is far away holds anybody up.
+ * Reads the revisions before the newest one from Redis, page by page, while the newest is in force already: neither their number nor a
+ * slow Redis delays anything.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
@@ -10,37 +10,37 @@ import type { RevisionRecord } from '../table/revision-record.ts'
 import { comesBefore, positionOf } from './positions.ts'
 import type { SharedRevisions } from './shared-revisions.ts'
 
-/** What it is made of. */
+/** Dependencies. */
 export interface EarlierRevisionsParts {
   readonly shared: ClusterLog
   readonly revisions: SharedRevisions
   readonly history: History
-  /** Told of a revision of this instance that the cluster has another one for. */
+  /** Called with a revision of this instance that the cluster has replaced by another one. */
   onLost(record: RevisionRecord): void
 }
 
-/** Numbers that are to be read: from `from` on, and before that of `newest`. */
+/** Numbers to read: from `from` up to, but not including, that of `newest`. */
 interface Range {
   from: number
   readonly newest: Position
 }
 
-/** Reads them into the history. */
+/** Reads revisions into the history. */
 export class EarlierRevisions {
   readonly #parts: EarlierRevisionsParts
   #ranges: Range[] = []
   #reading: Promise<void> | null = null
-  /** What was lacking when it was last looked at: what can't be read is not asked for again and again. */
+  /** What was missing at the last check, to not retry what can't be read over and over. */
   #lacking = ''
 
   constructor(parts: EarlierRevisionsParts) {
     this.#parts = parts
   }
 
-  /** Has those read from a number on that come before a revision. */
+  /** Reads the revisions from a number on that come before `newest`. */
   want(from: number, newest: Position): void {
     if (from >= newest.number) return
-    // What another epoch has is read from its first one on.
+    // Ranges of other epochs are obsolete.
     this.#ranges = this.#ranges.filter(({ newest: { id, epoch } }) => id === newest.id && epoch === newest.epoch)
     this.#ranges.push({ from, newest })
     void this.read()
@@ -56,7 +56,7 @@ export class EarlierRevisions {
     const kept = await shared.numbers().catch(() => [])
     const isLacking = (number: number): boolean => {
       const own = history.get(number)
-      // What lets go of revisions lacks them for good.
+      // A full history has dropped revisions on purpose.
       return number < newest.number && (own === undefined ? !history.isFull : !comesBefore(own, newest))
     }
     const lacking = kept.filter(isLacking)
@@ -66,7 +66,7 @@ export class EarlierRevisions {
     if (lacking.length > 0 && this.#lacking !== seen) this.want(lacking[0] as number, position)
   }
 
-  /** Reads what is wanted, as far as Redis answers; to be called again then. Never rejects. */
+  /** Reads what is wanted, as far as Redis answers; call it again later for the rest. Never rejects. */
   read(): Promise<void> {
     this.#reading ??= this.#read()
       .catch(() => {})
@@ -81,7 +81,7 @@ export class EarlierRevisions {
     for (let range = this.#ranges[0]; range !== undefined; range = this.#ranges[0]) {
       const { rows, more } = await shared.revisionsBefore(range.newest, range.from)
       for (const { number, sealed } of rows) {
-        // To read one of megabytes takes milliseconds.
+        // Reading a revision of megabytes takes milliseconds.
         await turn()
         const found = revisions.earlier(number, sealed)
         if (found === null) continue

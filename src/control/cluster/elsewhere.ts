@@ -1,5 +1,5 @@
 /**
- * What the other instances of a cluster see of the servers of an upstream: asked for while a deploy looks, which judges by all of them.
+ * What the other instances of a cluster see of the servers of an upstream. A deploy asks for it, because it judges by all instances.
  */
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
@@ -8,7 +8,7 @@ import { SERVER_WORDS } from '../../state/upstreams/figures.ts'
 import { Broadcast } from './broadcast.ts'
 import type { Members } from './members.ts'
 
-/** An instance that has not answered by then is left out. */
+/** An instance that has not answered within this time is left out. */
 const PATIENCE_MS = 1_500
 
 const MAX_SERVERS = 10_000
@@ -16,7 +16,7 @@ const MAX_SERVERS = 10_000
 const count = z.int().min(0)
 const text = z.string().max(1_000)
 
-/** One address of a server, as an instance sees it: its state, and what it has counted since it was started. */
+/** One address of a server, as an instance sees it: its state, and counters since that instance's start. */
 export const seenServer = z.object({
   ...{ id: text, state: z.enum(SERVER_WORDS) },
   ...{ exchanges: count, failures: count, clientErrors: count, redirects: count },
@@ -40,11 +40,11 @@ const message = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('seen'), id: text, servers: seenServers }),
 ])
 
-/** Asks, and answers. */
+/** Asks the other instances, and answers them. */
 export class Elsewhere {
   readonly #others: Broadcast<z.output<typeof message>>
   readonly #members: Members
-  /** By what was asked: told of each answer. */
+  /** Open questions by id, called with each answer. */
   readonly #open = new Map<string, (servers: SeenServers, instance: string) => void>()
 
   constructor(store: RedisStateStore, instance: string, members: Members) {
@@ -52,19 +52,19 @@ export class Elsewhere {
     this.#members = members
   }
 
-  /** @param look what this instance sees of the servers of an upstream */
+  /** @param look returns what this instance sees of an upstream's servers */
   start(look: (upstream: string) => Promise<SeenServers>): void {
     const answer = async (id: string, upstream: string): Promise<void> => {
       await this.#others.tell({ kind: 'seen', id, servers: seenServers.parse(await look(upstream)) })
     }
     this.#others.start((told, instance) => {
       if (told.kind === 'seen') this.#open.get(told.id)?.(told.servers, instance)
-      // Whoever can't be answered asks again.
+      // If the answer gets lost, the other instance asks again.
       else void answer(told.id, told.upstream).catch(() => {})
     })
   }
 
-  /** What the others see, by instance; those that don't answer are left out. Never rejects. */
+  /** What the other instances see, by instance, without those that don't answer. Never rejects. */
   async ask(upstream: string): Promise<ReadonlyMap<string, SeenServers>> {
     const wanted = new Set((await this.#members.others()).filter(isThere).map(({ instance }) => instance))
     const seen = new Map<string, SeenServers>()

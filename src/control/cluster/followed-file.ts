@@ -1,7 +1,6 @@
 /**
- * The table file of an instance of a cluster that follows it (`--follow-table`): a change of the file becomes a revision of the
- * cluster, where the table is what the file was before. Where somebody has changed the table otherwise, that is drift: it is told,
- * and never overwritten.
+ * Follows the table file in a cluster (`--follow-table`): a change of the file becomes a revision of the cluster if the table still
+ * equals the previous state of the file. If the table was changed elsewhere, that is drift: it is reported, never overwritten.
  */
 import type { ChangeSummary } from '../../rules/language/changes.ts'
 import { withoutPercents } from '../../rules/language/live-percents.ts'
@@ -16,31 +15,31 @@ import type { History } from '../table/history.ts'
 import type { Operations } from '../table/operations.ts'
 import type { Reading } from '../table/settled-text.ts'
 
-/** What it works with. */
+/** Dependencies. */
 export interface FollowedFileParts {
-  /** The file, as the operator gave it. */
+  /** The path as the operator gave it. */
   readonly path: string
   readonly cluster: string
-  /** The percents of the file count; otherwise those that are live stay. */
+  /** Take the percents from the file; otherwise the live ones stay. */
   readonly takesPercents: boolean
   readonly live: LiveTable
   readonly history: History
   readonly operations: Pick<Operations, 'commit'>
   readonly log: ControlLog
   readonly times?: WatchTimes
-  /** Whether the cluster is followed: otherwise it is not known what is live. */
+  /** Whether this instance is in step with the cluster: otherwise it is not known what is live. */
   isInStep(): boolean
 }
 
 /** How the file and the table differ. */
 export interface Drift {
-  /** For a person. */
+  /** In words, for the operator. */
   readonly why: string
   /** What the file would change. */
   readonly changes: ChangeSummary
 }
 
-/** Another look where the cluster was not in step, or a revision could not be made. */
+/** How long to wait before the next check if the instance was not in step, or a revision could not be made. */
 const AGAIN_MS = 2_000
 
 const NOTHING: ChangeSummary = { changes: [], more: 0 }
@@ -51,7 +50,7 @@ export class FollowedFile {
   readonly #parts: FollowedFileParts
   readonly #file: TableFile
   #reading: Reading | null = null
-  /** The text that the table was last made of, or found to be; null before. */
+  /** The text from which the table was last made, or with which it last agreed; null before. */
   #inForce: string | null = null
   #drift: Drift | null = null
   #told: string | null = null
@@ -65,7 +64,7 @@ export class FollowedFile {
     this.#file = new TableFile(parts.path, parts.times ?? WATCH_TIMES)
   }
 
-  /** How the file differs from the table that is live; null where it does not, or nobody has looked yet. */
+  /** How the file differs from the live table; null if it does not, or before the first check. */
   get drift(): Drift | null {
     return this.#drift
   }
@@ -85,7 +84,7 @@ export class FollowedFile {
     await this.#last
   }
 
-  /** Looks once those before have looked. Never rejects. */
+  /** Checks, after any checks already queued. Never rejects. */
   #look(): Promise<void> {
     this.#last = this.#last.then(async () => {
       try {
@@ -114,7 +113,7 @@ export class FollowedFile {
       const change = takesPercents ? replaceText(wanted) : replaceButPercents(text)
       const outcome = await this.#parts.operations.commit(change, terms)
       if (outcome.kind === 'done') return this.#agree(text)
-      // Others have edited at the same time, or the cluster is away.
+      // Somebody else has edited at the same time, or the cluster is unreachable.
       this.#lookAgain()
       return this.#set({ why: `could not be applied (${outcome.kind})`, changes })
     }
@@ -122,7 +121,7 @@ export class FollowedFile {
     this.#set({ why: 'differs', changes })
   }
 
-  /** Whether the table is what the file was before: as last seen, or as it was last followed by any instance. */
+  /** Whether the table equals the previous state of the file: as last seen here, or as last followed by any instance. */
   async #isUnchangedSince(now: string): Promise<boolean> {
     const { path, takesPercents, history } = this.#parts
     const followed = history.list().filter(({ author }) => author === 'file')
@@ -130,7 +129,7 @@ export class FollowedFile {
     if (before === null) {
       const [newest, ...earlier] = await Promise.all(followed.map(({ number }) => history.textOf(number)))
       const file = this.#reading?.ok === true ? withoutPercents(this.#reading.text) : ''
-      // An instance that starts late with a file from before brings nothing back.
+      // An instance that starts late with an old file must not bring the old table back.
       if (earlier.some((text) => text !== null && withoutPercents(text) === file)) return false
       before = newest ?? null
     }
@@ -157,7 +156,7 @@ export class FollowedFile {
     }
     const advice = `see "banyan diff ${path}"; "banyan apply ${path}" makes the file the table`
     const told2 =
-      drift.why === 'differs' ? `differs from the table of cluster ${cluster}, which was changed otherwise` : drift.why
+      drift.why === 'differs' ? `differs from the table of cluster ${cluster}, which was changed elsewhere` : drift.why
     log.warn({ ...facts, changes: drift.changes.changes, more: drift.changes.more }, `${path} ${told2}: ${advice}`)
   }
 
@@ -170,5 +169,5 @@ export class FollowedFile {
 function invalidText({ problems, more }: Extract<Followed, { ok: false }>): string {
   const [first] = problems
   const others = problems.length - 1 + more
-  return `is invalid: ${first === undefined ? 'it can not be read' : formatProblem(first)}${others > 0 ? ` and ${others} more` : ''}`
+  return `is invalid: ${first === undefined ? "it can't be read" : formatProblem(first)}${others > 0 ? ` and ${others} more` : ''}`
 }

@@ -1,5 +1,5 @@
 /**
- * The table file of an instance of a cluster: it founds the cluster, and is not followed later, which whoever edits it is told.
+ * The table file of a cluster instance: it founds the cluster and is not followed later. A warning is logged if it differs.
  */
 import { unwatchFile, watchFile } from 'node:fs'
 import type { LiveTable } from '../../state/live-table.ts'
@@ -9,9 +9,9 @@ import { readNow } from '../table/settled-text.ts'
 const LOOK_MS = 5_000
 
 /**
- * Says once when the file has another table than the cluster: at the start, when the cluster is joined later, and when it is edited.
- * @param hasJoined whether the table that is live is that of the cluster; if not, the next one is
- * @returns what ends that
+ * Warns once if the file differs from the cluster's table: at the start, when the cluster is joined later, and when the file is edited.
+ * @param hasJoined whether the live table is the cluster's; if not, the next one is
+ * @returns a function that stops it
  */
 export function tellUnfollowed(
   path: string,

@@ -1,5 +1,5 @@
 /**
- * What this instance has in force, as a revision of its cluster.
+ * The revision in force at this instance, as a revision of its cluster.
  */
 import type { LiveTable } from '../../state/live-table.ts'
 import type { Position } from '../../state/redis/cluster-log.ts'
@@ -11,7 +11,7 @@ import { positionOf } from './positions.ts'
 export class Held {
   readonly #live: LiveTable
   readonly #history: History
-  /** While an edit is being recorded, that in force has no record: then it is the one before. */
+  /** The previous revision, which is used while the one in force has no record yet. */
   #last: RecordedRevision | null = null
 
   constructor(live: LiveTable, history: History) {
@@ -19,7 +19,7 @@ export class Held {
     this.#history = history
   }
 
-  /** Null where the instance has never been a member. */
+  /** Null if the instance has never been a member. */
   get revision(): RecordedRevision | null {
     const { number, etag, text } = this.#live.current
     const record = this.#history.get(number)
@@ -27,7 +27,7 @@ export class Held {
     return this.#last
   }
 
-  /** Its position; null where the instance has never been a member. */
+  /** Its position; null if the instance has never been a member. */
   get position(): Position | null {
     const { revision } = this
     return revision === null ? null : positionOf(revision.record)

@@ -1,6 +1,6 @@
 /**
- * Revisions that a person has marked to be kept, in a cluster: one record in its Redis has the marks, and one for each has its text, which
- * an instance that starts later has from nowhere else. Each instance marks its own history by them, and fills a Redis that has none.
+ * Revisions of a cluster that somebody has marked as kept. One record in Redis holds the marks, and one per revision holds its text, for
+ * instances that start later. Each instance applies the marks to its own history, and restores them to a Redis that has lost them.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
@@ -15,22 +15,22 @@ const SPACE = 'kept'
 const TOPIC = 'kept'
 const MARKS = 'marks'
 const POLL_MS = 1_000
-/** More often in a row nobody is overtaken by others. */
+/** Attempts of a change that loses to concurrent changes; more in a row are unrealistic. */
 const ATTEMPTS = 50
 
 const mark = z.object({ etag: z.string(), by: z.string(), atMs: z.number(), reason: z.string().nullable() })
 const shape = z.object({
   format: z.literal(1),
-  /** Counts up with each change, so that a Redis that was emptied, or is older, is told from one that others have changed. */
+  /** Incremented with each change, to tell an emptied or outdated Redis from one that others have changed. */
   change: z.int().min(0),
   marks: z.record(z.string().regex(/^[1-9]\d{0,14}$/), mark),
 })
 type Marks = z.output<typeof shape>
 
-/** Why no revision can be marked now, for the operator. */
+/** Revisions can't be marked now; the message is for the operator. */
 export class KeepUnavailable extends Error {}
 
-/** What it is made of. */
+/** Dependencies. */
 export interface KeptRevisionsParts {
   readonly store: RedisStateStore
   readonly history: History
@@ -64,8 +64,8 @@ export class KeptRevisions {
   }
 
   /**
-   * Marks a revision to be kept, or with null no more, at all instances.
-   * @returns null, or why not
+   * Marks a revision as kept at all instances, or with null removes the mark.
+   * @returns null on success, or the reason
    * @throws {KeepUnavailable}
    */
   mark(number: number, to: KeepMark | null): Promise<MarkRefusal | null> {
@@ -105,13 +105,13 @@ export class KeptRevisions {
       }
       await wait(Math.random() * 10)
     }
-    throw new Error('others are changing it all the time')
+    throw new Error('too many concurrent changes')
   }
 
   #lookSoon(): void {
     if (this.#isLooking) return
     this.#isLooking = true
-    // Redis is away: what is known stays.
+    // If Redis is unreachable, the known marks stay.
     void this.#inTurn(() => this.#look()).catch(() => {})
   }
 
@@ -124,7 +124,7 @@ export class KeptRevisions {
     await this.#apply()
   }
 
-  /** Redis has no marks, or older ones. */
+  /** Writes the marks to a Redis that has none, or older ones. */
   async #fill(version: number): Promise<void> {
     const { history } = this.#parts
     const own = history.list().flatMap(({ number, etag }) => {
@@ -141,7 +141,7 @@ export class KeptRevisions {
     await this.#write(next, version)
   }
 
-  /** Marks the history, which learns the revisions that it lacks. */
+  /** Applies the marks to the history, and adds marked revisions that it lacks. */
   async #apply(): Promise<void> {
     const { history } = this.#parts
     const { marks } = this.#current
@@ -164,7 +164,7 @@ export class KeptRevisions {
     return { found, version: record?.version ?? 0 }
   }
 
-  /** @returns false where others have been faster */
+  /** @returns false if another instance was faster */
   async #write(marks: Marks, expected: number): Promise<boolean> {
     const { kind } = await this.#parts.store.write(SPACE, '', MARKS, JSON.stringify(marks), { expected })
     if (kind === 'done') this.#current = marks
@@ -183,7 +183,7 @@ export class KeptRevisions {
     return revision?.record.number === number ? revision : null
   }
 
-  /** One after the other: what is applied is the newest that was read. */
+  /** Runs work one at a time, so that the newest state read is applied last. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(work)
     this.#last = done.catch(() => {})

@@ -1,5 +1,5 @@
 /**
- * The instances of a cluster: what each tells of itself, so that anyone can see which revision is in force where.
+ * The instances of a cluster. Each sends a heartbeat with its state, so that everyone can see which revision is in force where.
  */
 
 import { setTimeout as wait } from 'node:timers/promises'
@@ -9,42 +9,42 @@ import { FreshRun } from '../../state/fresh-run.ts'
 import { type ClusterLog, MEMBERS_TOPIC, type MemberRow } from '../../state/redis/cluster-log.ts'
 import { StateError } from '../../state/store/store.ts'
 
-/** How often an instance tells that it is there, and while requests are in flight at a drained server. */
+/** The heartbeat interval, and a shorter one while requests are in flight at a drained server. */
 const TELL_MS = 1_000
 const TELL_ACTIVE_MS = 200
 
-/** One that has told nothing for so long is not waited for. */
+/** An instance without a heartbeat for this long is silent: it is not waited for. */
 export const SILENT_MS = 5_000
 
-/** An edit waits for none that has told nothing for so long: it was killed, or is cut off. */
+/** An edit doesn't wait for an instance without a heartbeat for this long: it was killed, or is cut off. */
 const LATE_MS = 3_000
 
-/** One that has told nothing for so long is not counted: by an edit, and by a drain, after which a deploy stops servers. */
+/** An instance without a heartbeat for this long is not counted: by an edit, and by a drain, after which a deploy stops servers. */
 const GONE_MS = 10_000
 const GONE_FOR_DRAIN_MS = 60_000
 
-/** How long it is waited for that all have something in force, milliseconds. */
+/** How long to wait until all instances have something in force, milliseconds. */
 interface Patience {
-  /** Where another one has it. */
+  /** If at least one other instance has it. */
   readonly allMs: number
-  /** Where none has. */
+  /** If none has. */
   readonly anyMs: number
-  /** Also for those that do not follow the table. */
+  /** Wait for instances that don't follow the table, too. */
   readonly isForAll: boolean
-  /** For those that have told something within this. */
+  /** Wait only for instances with a heartbeat within this time. */
   readonly lateMs: number
-  /** Those count that have told something within this. */
+  /** Count only instances with a heartbeat within this time. */
   readonly goneMs: number
 }
 
-/** Whoever edits waits no longer. */
+/** For edits. */
 export const EDIT_PATIENCE: Patience = {
   ...{ allMs: 1_000, anyMs: 3_000, isForAll: false },
   ...{ lateMs: LATE_MS, goneMs: GONE_MS },
 }
 export const DRAIN_PATIENCE: Patience = { ...EDIT_PATIENCE, goneMs: GONE_FOR_DRAIN_MS }
 
-/** Of this module. One of a later release is shown as far as it is understood. */
+/** Format of heartbeats. Those of a later release are shown as far as they are understood. */
 const FORMAT = 1
 
 const member = z.object({
@@ -56,28 +56,28 @@ const member = z.object({
   startedAtMs: z.number(),
   epoch: z.number(),
   revision: z.number(),
-  /** Why it does not follow, or null. */
+  /** Why it doesn't follow the table, or null. */
   problem: z.string().max(500).nullable(),
-  /** Version of the drained and leased servers that it has in force. */
+  /** Version of the drained and leased servers in force there. */
   servers: z.number(),
-  /** Of the ramps that it shows; 0 from an earlier release. */
+  /** Version of the ramps that it shows; 0 from an earlier release. */
   ramps: z.number().default(0),
   workers: z.number(),
-  /** The challenge of an authority that it answers, by its id, '' for none; null without ACME. */
+  /** The id of the ACME challenge that it answers, '' for none; null without ACME. */
   acme: z.string().max(100).nullable().default(null),
-  /** Requests in flight at drained servers, by upstream and id, where there are any. */
+  /** Requests in flight at drained servers, by upstream and id, if any. */
   active: z.record(z.string(), z.number()),
 })
 
-/** What an instance tells of itself. */
+/** The state in a heartbeat. */
 export type MemberState = Omit<z.output<typeof member>, 'format'>
 
 /** An instance, as this one knows it. */
 export interface Member extends MemberState {
   readonly instance: string
-  /** How long ago it has told, milliseconds. */
+  /** The age of its last heartbeat, milliseconds. */
   readonly ageMs: number
-  /** It has told nothing for a while, or has left without a word. */
+  /** No heartbeat for a while: it may have crashed. */
   readonly isSilent: boolean
   readonly isSelf: boolean
 }
@@ -85,7 +85,7 @@ export interface Member extends MemberState {
 /** How many instances have something in force. */
 export interface InForce {
   readonly inForce: number
-  /** Those that are there, or may be: an instance that is cut off serves on. */
+  /** Instances that are present, or may be: one that is cut off still serves. */
   readonly instances: number
 }
 
@@ -98,17 +98,17 @@ export class Members {
   #soonTimer: NodeJS.Timeout | undefined
   #unlisten: () => void = () => {}
   #known: readonly Member[] = []
-  /** Instances that tell what can't be read here. */
+  /** Instances whose heartbeats can't be read here. */
   #unreadable = 0
   #knownMs = Number.NEGATIVE_INFINITY
   #told = ''
-  /** When each has told something, by the monotonic clock. */
+  /** When each last sent a heartbeat, on the monotonic clock. */
   readonly #seenMs = new Map<string, number>()
   #waiting = new Set<() => void>()
   readonly #tellings = new FreshRun(() => this.#tellNow())
   #isClosed = false
 
-  /** @param tell what this instance tells of itself */
+  /** @param tell returns the state of this instance */
   constructor(shared: ClusterLog, instance: string, tell: () => Promise<MemberState>) {
     this.#shared = shared
     this.#instance = instance
@@ -124,7 +124,7 @@ export class Members {
     void this.tell()
   }
 
-  /** As known last, this instance included; those that are there first. @param isFresh asks Redis first */
+  /** All instances as last known, including this one; silent ones last. @param isFresh asks Redis first */
   async list(isFresh = false): Promise<readonly Member[]> {
     if (isFresh) await this.tell()
     const told = await this.#tell()
@@ -136,22 +136,22 @@ export class Members {
     return [self, ...others].sort((a, b) => Number(a.isSilent) - Number(b.isSilent) || a.startedAtMs - b.startedAtMs)
   }
 
-  /** How many are there, this one included, as known last. */
+  /** How many are present, including this one, as last known. */
   get there(): number {
     return 1 + this.#known.filter(({ isSelf, isSilent }) => !isSelf && !isSilent).length
   }
 
-  /** How many tell something that can't be read here: they have another secret, or are of another release. As known last. */
+  /** How many send heartbeats that can't be read here, because of another secret or release. As last known. */
   get unreadable(): number {
     return this.#unreadable
   }
 
-  /** How many were there when Redis was reached last, this one included: also those that an emptied Redis knows no more. */
+  /** How many were present when Redis was last reached, including this one, and those that an emptied Redis no longer knows. */
   get lately(): number {
     return new Set(this.#seenMs.keys()).add(this.#instance).size
   }
 
-  /** Tells of this instance, and reads what others tell. Never rejects. */
+  /** Sends a heartbeat, and reads those of the others. Never rejects. */
   async tell(): Promise<void> {
     await this.#tellings.run()
   }
@@ -167,29 +167,29 @@ export class Members {
       this.#told = text
       this.#shared.link.wrote(null)
     } catch (error) {
-      // It is told again soon; that Redis is away is said by others.
+      // The next heartbeat follows soon; ClusterTable reports that Redis is unreachable.
       if (error instanceof StateError) this.#shared.link.wrote(error)
     }
   }
 
-  /** Tells again soon while requests are in flight that others wait for. */
+  /** Sends the next heartbeat sooner while requests are in flight that others wait for. */
   #soon(isActive: boolean): void {
     clearTimeout(this.#soonTimer)
     if (isActive) this.#soonTimer = setTimeout(() => void this.tell(), TELL_ACTIVE_MS).unref()
   }
 
-  /** What the others have told by now; never rejects. */
+  /** The other instances, freshly read; never rejects. */
   async others(): Promise<readonly Member[]> {
     try {
       this.#take(await this.#shared.members(this.#instance, null, false))
     } catch {
-      // What is known is what they told last.
+      // Use what was last known.
     }
     return (await this.list()).filter(({ isSelf }) => !isSelf)
   }
 
   /**
-   * Waits until all instances have something in force, or as many as can be waited for.
+   * Waits until all instances have something in force, or the patience ends.
    * @param has whether an instance has it
    */
   async whereInForce(has: (member: Member) => boolean, patience = EDIT_PATIENCE): Promise<InForce> {
@@ -209,7 +209,7 @@ export class Members {
     }
   }
 
-  /** Says that this instance leaves. */
+  /** Announces that this instance leaves. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
     clearTimeout(this.#soonTimer)
@@ -232,7 +232,7 @@ export class Members {
 
   #take(rows: readonly MemberRow[]): void {
     const nowMs = performance.now()
-    // While Redis is away nobody can tell.
+    // While Redis was unreachable, nobody could send heartbeats.
     const awayMs = Math.max(nowMs - this.#knownMs - TELL_MS, 0)
     this.#knownMs = nowMs
     this.#known = rows.flatMap((row) => this.#memberOf(row) ?? [])
@@ -242,7 +242,7 @@ export class Members {
     for (const [instance, atMs] of this.#seenMs) if (nowMs - atMs > SILENT_MS + awayMs) this.#seenMs.delete(instance)
   }
 
-  /** Null for what has another seal or shape. */
+  /** Null if the seal or the shape is not valid. */
   #memberOf({ instance, ageMs, text }: MemberRow): Member | null {
     const opened = this.#shared.link.seal.open(`member ${instance}`, text)
     const read = opened === null ? null : member.safeParse(jsonOf(opened))

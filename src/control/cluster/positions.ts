@@ -1,16 +1,16 @@
 /**
- * Positions in the history of a cluster: its id, an epoch that counts the refills of Redis, the number of the revision, and a nonce.
+ * Positions in the history of a cluster: cluster id, an epoch that counts refills of Redis, revision number, and a nonce.
  */
 import { randomBytes } from 'node:crypto'
 import type { Position } from '../../state/redis/cluster-log.ts'
 import { CLUSTER_FORMAT, type ClusterMark, type EpochStart, type RevisionRecord } from '../table/revision-record.ts'
 
-/** The position of a revision; null for one of no cluster. */
+/** The position of a revision; null if it is not of a cluster. */
 export function positionOf({ number, cluster }: RevisionRecord): Position | null {
   return cluster === undefined ? null : { id: cluster.id, epoch: cluster.epoch, number, nonce: cluster.nonce }
 }
 
-/** A position as one text. */
+/** A position as a string. */
 export function identityOf({ id, epoch, number, nonce }: Position): string {
   return `${id} ${epoch} ${number} ${nonce}`
 }
@@ -18,13 +18,13 @@ export function identityOf({ id, epoch, number, nonce }: Position): string {
 /** Of the epochs of a history so many are known: of revisions before them it is not known whether they belong to it. */
 const MAX_EPOCHS = 20
 
-/** What makes a revision one of a cluster. @param before that of the one behind which it comes; undefined founds a cluster */
+/** The mark that makes a revision part of a cluster. @param before the mark of the previous revision; undefined founds a cluster */
 export function markBehind(before: ClusterMark | undefined): ClusterMark {
   const { id, epoch } = before ?? { id: newId(), epoch: 1 }
   return { format: CLUSTER_FORMAT, id, epoch, nonce: newId(), epochs: epochsOf(before) }
 }
 
-/** That of a revision that an empty or older Redis is filled with. @param before what it has been @param epoch that it begins */
+/** The mark for filling an empty or outdated Redis. @param before the revision's previous mark @param epoch the new epoch */
 export function markOfRefill(before: ClusterMark, epoch: number, number: number): ClusterMark {
   const epochs = [...epochsOf(before), [epoch, number] as const].slice(-MAX_EPOCHS)
   return { ...markBehind(before), epoch, refillOf: before.epoch, epochs }
@@ -50,7 +50,7 @@ function newId(): string {
   return randomBytes(8).toString('hex')
 }
 
-/** Whether a position comes before another one of the same cluster. */
+/** Whether a position is before another one of the same cluster. */
 export function isBefore(one: Position, other: Position): boolean {
   return one.epoch === other.epoch ? one.number < other.number : one.epoch < other.epoch
 }

@@ -1,6 +1,6 @@
 /**
- * Ramps of a cluster: one instance runs them, by a lease, and the others tell it what they count. Whoever is asked to do something
- * with a ramp takes the lease over.
+ * Ramps of a cluster: one instance, the holder of a lease, runs them, and the others send it their counts. An instance that is asked to
+ * change a ramp takes over the lease.
  */
 
 import { setTimeout as wait } from 'node:timers/promises'
@@ -18,7 +18,7 @@ const COUNTS = 'ramp-counts'
 const WANTED = 'ramps-wanted'
 const CHANGED = 'ramps-changed'
 
-/** KEYS[1]: when ramps were changed last, by the clock of Redis, milliseconds: rises also where Redis was emptied. ARGV: the channel, the topic. */
+/** KEYS[1]: time of the last change by the clock of Redis, milliseconds, so that it rises even after Redis was emptied. ARGV: channel, topic. */
 const CHANGE = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -29,27 +29,27 @@ return change
 `
 
 const TTL_MS = 5_000
-/** The holder stops before others may begin: their clocks run alike, but an answer may come late. */
+/** The holder stops this long before its lease expires: a reply may come late. */
 const MARGIN_MS = 1_000
 const TICK_MS = 1_000
-/** How often those that don't run the ramps read where they stand. */
+/** How often instances that don't run the ramps read their state, in ticks. */
 const FOLLOW_TICKS = 3
 const CLAIM_MS = 8_000
 const CLAIM_AGAIN_MS = 50
-/** A wish for the lease is forgotten after this: Redis may be far away. */
+/** A request for the lease expires after this. It allows for a slow Redis. */
 const WANTED_MS = 5_000
-/** Nobody else takes the lease for so long after a wish was told. */
+/** After a request for the lease, other instances don't take it for this long. */
 const YIELD_MS = 3_000
-/** Whoever has got it keeps it for so long, to do what it wanted it for. */
+/** A new holder keeps the lease at least this long, to do what it wanted it for. */
 const HOLD_MS = 500
 
-/** KEYS[1]: the wish. ARGV: who wants the lease, for how many milliseconds, the channel, the topic. */
+/** KEYS[1]: the request. ARGV: the requesting instance, milliseconds until it expires, channel, topic. */
 const WANT = `
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return redis.call('PUBLISH', ARGV[3], ARGV[4])
 `
 
-/** Exchanges that wait to be told, as numbers: more are not told. */
+/** Limit on counts waiting to be sent; more are dropped. */
 const MAX_WAITING = 300_000
 
 const delta = z.object({
@@ -58,27 +58,27 @@ const delta = z.object({
 })
 const told = z.array(delta).max(10_000)
 
-/** What the lease is about. */
+/** The ramps that the lease protects. */
 export interface LeasedRamps {
-  /** Reads what is stored, and goes on with it. @throws {StateError} if that can't be read */
+  /** Reads the stored state and continues from it. @throws {StateError} it can't be read */
   takeOver(): Promise<void>
-  /** Reads what is stored, to show it. */
+  /** Reads the stored state, to show it. */
   follow(): Promise<void>
-  /** Stores what was counted. */
+  /** Stores the counts. */
   save(): Promise<void>
-  /** Counts what any instance has seen. */
+  /** Adds the counts of an instance. */
   count(delta: RampDelta): void
-  /** Has the data planes report. */
+  /** Makes the data planes report their counts. */
   report(): Promise<unknown>
 }
 
-/** Who runs the ramps. */
+/** Decides which instance runs the ramps. */
 export class RampLease implements Ownership {
   readonly #store: RedisStateStore
   readonly #instance: string
   readonly #isInStep: () => Promise<boolean>
   #held: HeldLease | null = null
-  /** Token of the lease with which the ramps were taken over. */
+  /** The token of the lease under which this instance has taken over the ramps. */
   #taken: number | null = null
   /** Of the monotonic clock. */
   #untilMs = Number.NEGATIVE_INFINITY
@@ -86,10 +86,10 @@ export class RampLease implements Ownership {
   #yieldUntilMs = Number.NEGATIVE_INFINITY
   #holder = ''
   #ramps: LeasedRamps | null = null
-  /** What was counted here for whoever runs the ramps. */
+  /** Counts of this instance for the one that runs the ramps. */
   #deltas: RampDelta[] = []
   #waiting = 0
-  /** Redis was not reached when it was last looked at. */
+  /** Redis was unreachable at the last tick. */
   #isCutOff = false
   #position = 0
   #ticks = 0
@@ -105,14 +105,14 @@ export class RampLease implements Ownership {
   #isTicking = false
   #isReading = false
 
-  /** @param isInStep reads the newest table; whether that is in force here */
+  /** @param isInStep reads the newest table, and returns whether it is in force here */
   constructor(store: RedisStateStore, instance: string, isInStep: () => Promise<boolean>) {
     this.#store = store
     this.#instance = instance
     this.#isInStep = isInStep
   }
 
-  /** It has the lease, and what whoever had it before has left. */
+  /** This instance holds the lease, and has taken over the state of its predecessor. */
   get isOwner(): boolean {
     return this.#held !== null && this.#held.token === this.#taken && this.#isInTime
   }
@@ -121,7 +121,7 @@ export class RampLease implements Ownership {
     return performance.now() < this.#untilMs
   }
 
-  /** The instance that has the lease, as this one knows; '' for none. */
+  /** The instance that holds the lease, as last known; '' for none. */
   get holder(): string {
     return this.isOwner ? this.#instance : this.#holder
   }
@@ -130,7 +130,7 @@ export class RampLease implements Ownership {
     return this.#holder === '' ? 'another instance' : `instance ${this.#holder}`
   }
 
-  /** The store for ramps: only the holder of the lease writes. */
+  /** The store for ramps, to which only the holder of the lease can write. */
   fenced(): StateStore {
     const store = this.#store
     return new Proxy(store, {
@@ -142,7 +142,7 @@ export class RampLease implements Ownership {
     })
   }
 
-  /** Takes the lease where it is free, and follows whoever has it. */
+  /** Takes the lease if it is free, and follows its holder otherwise. */
   start(ramps: LeasedRamps): void {
     this.#ramps = ramps
     const { link } = this.#store
@@ -156,7 +156,7 @@ export class RampLease implements Ownership {
     void this.#tick()
   }
 
-  /** Tells what was counted here to whoever runs the ramps. */
+  /** Passes counts of this instance to the one that runs the ramps. */
   relay(delta: RampDelta): void {
     if (this.isOwner) this.#ramps?.count(delta)
     else if (this.#waiting < MAX_WAITING) {
@@ -165,7 +165,7 @@ export class RampLease implements Ownership {
     }
   }
 
-  /** What waits to be told. What was counted while Redis was away is none of it: it may be of an older table. */
+  /** Takes the counts to send. Those from while Redis was unreachable are dropped: they may be of an older table. */
   #takeCounted(): readonly RampDelta[] {
     const counted = this.#isCutOff ? [] : this.#deltas
     this.#isCutOff = false
@@ -175,8 +175,8 @@ export class RampLease implements Ownership {
   }
 
   /**
-   * Takes the lease over, to do what this instance was asked for.
-   * @throws {StateError} if that can't be had
+   * Takes over the lease, to do what this instance was asked for.
+   * @throws {StateError} the lease can't be had
    */
   async claim(): Promise<void> {
     const untilMs = performance.now() + CLAIM_MS
@@ -185,12 +185,12 @@ export class RampLease implements Ownership {
       if (performance.now() > untilMs)
         throw new StateError('failed', 'the instance that runs the ramps does not answer')
       await wait(CLAIM_AGAIN_MS)
-      // One after the other on their way, but not each with a way of its own: Redis may be far away.
+      // Both in one round trip, in this order: Redis may be far away.
       await Promise.all([this.#want(), this.#work.run(() => this.#acquire())])
     }
   }
 
-  /** The last change of the ramps that is shown here, as `changed` numbers them. */
+  /** The last change of the ramps that is shown here, as numbered by `changed`. */
   get shown(): number {
     return this.#shown
   }
@@ -203,7 +203,7 @@ export class RampLease implements Ownership {
     return change
   }
 
-  /** Gives the lease back. Call it when the ramps are stored. */
+  /** Releases the lease. Call it after the ramps are stored. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
     for (const end of this.#unlisten) end()
@@ -221,7 +221,7 @@ export class RampLease implements Ownership {
     if (held === null || !this.#isInTime) throw new StateError('not-owner', `they are run by ${this.owner}`)
     const outcome = await this.#store.write(space, group, key, value, { ...terms, fence: held })
     if (outcome.kind !== 'fenced') {
-      // Nobody waits for it: who misses it reads soon after.
+      // Not awaited: an instance that misses it polls soon after.
       this.#store.link.tell(CHANGED).catch(() => {})
       return outcome
     }
@@ -242,7 +242,7 @@ export class RampLease implements Ownership {
       await this.#tell(counted)
       if (this.#ticks++ % FOLLOW_TICKS === 0) await this.#follow()
     } catch {
-      // Redis is away: nobody runs the ramps until it is back, and no edit could be made.
+      // Redis is unreachable: nobody runs the ramps until it is back, since no edit would be possible.
       this.#isCutOff = true
     } finally {
       this.#isTicking = false
@@ -259,7 +259,7 @@ export class RampLease implements Ownership {
     }
     this.#held = lease
     this.#untilMs = startedMs + TTL_MS - MARGIN_MS
-    // Under another token others may have had it meanwhile.
+    // With another token, other instances may have held it meanwhile.
     if (lease.token !== this.#taken) await this.#takeOver(lease)
   }
 
@@ -267,7 +267,7 @@ export class RampLease implements Ownership {
     this.#taken = null
     const asked = [this.#isInStep(), this.#store.position(COUNTS), this.#change()] as const
     const [isInStep, position, change] = await Promise.all(asked)
-    // By an older table, a step that another instance has taken would be none.
+    // With an outdated table, a step taken by another instance would be missed.
     if (!isInStep) {
       this.#held = null
       await this.#store.release(lease)
@@ -283,7 +283,7 @@ export class RampLease implements Ownership {
     this.#show(change)
   }
 
-  /** Reads where the ramps stand that another instance runs. Never rejects. */
+  /** Reads the state of ramps that another instance runs. Never rejects. */
   async #follow(): Promise<void> {
     this.#isFollowWanted = true
     if (this.#isFollowing) return
@@ -296,7 +296,7 @@ export class RampLease implements Ownership {
         this.#show(change)
       }
     } catch {
-      // With the next message, or look.
+      // Retried with the next message or tick.
     } finally {
       this.#isFollowing = false
     }
@@ -320,12 +320,12 @@ export class RampLease implements Ownership {
     await link.script(WANT, [link.key(WANTED)], args, readInteger)
   }
 
-  /** Another instance may have been asked to do something with a ramp: then the lease is left to it. */
+  /** Yields the lease if another instance has requested it. */
   async #makeWay(): Promise<void> {
     const { link } = this.#store
     const key = link.key(WANTED)
     const { text } = await link.run([key], (redis) => redis.get(key), readText)
-    // A wish that is over says nothing of who has had it: it may have been this instance.
+    // An expired request doesn't say whose it was: it may have been our own.
     if (text === null || text === this.#instance) return
     this.#yieldUntilMs = performance.now() + YIELD_MS
     await this.#work.run(async () => {
@@ -344,13 +344,13 @@ export class RampLease implements Ownership {
     await this.#store.publish(COUNTS, this.#store.link.seal.close(COUNTS, JSON.stringify(deltas)))
   }
 
-  /** Counts what others have told since. */
+  /** Adds the counts that other instances have sent since. */
   async #read(): Promise<void> {
     if (!this.isOwner || this.#isReading) return
     this.#isReading = true
     try {
       let { messages, isGap } = await this.#store.messages(COUNTS, this.#position)
-      // Redis was emptied, and counts from 1 again.
+      // Redis was emptied, and numbers messages from 1 again.
       if (isGap && messages.length === 0) messages = (await this.#store.messages(COUNTS, 0)).messages
       for (const { position, text } of messages) {
         this.#position = position
@@ -359,7 +359,7 @@ export class RampLease implements Ownership {
         if (read?.success === true && this.isOwner) for (const one of read.data) this.#ramps?.count(one)
       }
     } catch {
-      // With the next message.
+      // Retried with the next message.
     } finally {
       this.#isReading = false
     }

@@ -1,6 +1,6 @@
 /**
- * Fills the Redis of a cluster that is empty, or older than what the instances have: whoever has most fills it, after a moment in which all
- * have said what they have.
+ * Fills a cluster's Redis that is empty or outdated: all instances announce their positions, and after a moment the most advanced one
+ * fills it.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { LiveTable } from '../../state/live-table.ts'
@@ -13,10 +13,10 @@ import type { Held } from './held.ts'
 import { markBehind, markOfRefill, positionOf } from './positions.ts'
 import type { SharedRevisions } from './shared-revisions.ts'
 
-/** How often those who say what they have look what the others have said. */
+/** How often an instance that has announced its position checks the announcements of the others. */
 const CONFIRM_MS = 100
 
-/** What it is made of. */
+/** Dependencies. */
 export interface RefillParts {
   readonly cluster: string
   /** Of this process. */
@@ -27,18 +27,18 @@ export interface RefillParts {
   readonly history: History
   readonly filling: EarlierFilling
   readonly held: Held
-  /** The instances that were there when Redis was reached last, this one included. */
+  /** The number of instances present when Redis was last reached, including this one. */
   instances(): number
-  /** How long the instances have at least to say what they could fill it with, milliseconds. */
+  /** How long instances have at least to announce what they could fill it with, milliseconds. */
   readonly offerMs: number
-  /** How long those are waited for that have said nothing; and as long again where one that has more does not fill it. */
+  /** How long to wait for instances that have announced nothing, and as long again for a more advanced one to fill Redis. */
   readonly absentMs: number
   readonly log: ControlLog
-  /** Whether this instance is about to end: it fills nothing any more. */
+  /** Whether this instance is shutting down, and must not fill any more. */
   isClosed(): boolean
 }
 
-/** Fills Redis again. Whoever calls it looks at Redis afterwards: another instance may have been first. */
+/** Fills Redis. The caller must read Redis afterwards: another instance may have been first. */
 export class Refill {
   readonly #parts: RefillParts
   #toldFlaw: string | null = null
@@ -48,7 +48,7 @@ export class Refill {
   }
 
   /**
-   * Redis is empty, or older than what this instance holds. Whoever holds most fills it.
+   * Call if Redis is empty, or older than what this instance holds. The most advanced instance fills it.
    * @param found what Redis has, or null
    * @throws {Error}
    */
@@ -66,21 +66,21 @@ export class Refill {
     if (own === undefined) log.info(facts, `${this.#what}: ${what}, revision ${record.number}`)
     else log.warn(facts, `${this.#what}: Redis was ${found === null ? 'empty' : 'older'}, and was ${what}`)
     if (live.current.number === record.number) await this.#parts.history.learn([filled])
-    // Nobody waits for them: the newest one is what is served.
+    // Not awaited: only the newest revision is served.
     void (own === undefined ? filling.found(filled.record) : filling.fill())
   }
 
   /**
-   * Says what this instance has, until all have done so that were there.
+   * Announces this instance's position until all present instances have done so.
    * @param found the position of Redis, or null
-   * @returns false where another instance has written meanwhile: that is read as any other revision
+   * @returns false if another instance has written meanwhile; its revision is then read like any other
    * @throws {Error}
    */
   async agree(found: Position | null): Promise<boolean> {
     const { shared, held, offerMs, absentMs } = this.#parts
     const own = held.position
     const mine = printOffer(own)
-    // One that is busy must not be overtaken by one that has less.
+    // A busy instance must not be overtaken by one that has less.
     const instances = this.#parts.instances()
     const startedMs = performance.now()
     for (;;) {
@@ -90,7 +90,7 @@ export class Refill {
       const now = await shared.head(found)
       if (found === null ? now !== null : now !== 'same') return false
       const hasMost = !offers.some((offer) => isMore(offer, mine))
-      // Those of an earlier epoch may be from before: a snapshot has them, too.
+      // Announcements of an earlier epoch may be stale: they could come from a snapshot of Redis.
       const said = offers.filter((offer) => epochOf(offer) >= (own?.epoch ?? 0)).length
       if (hasMost && said >= instances) return true
       const passedMs = performance.now() - startedMs
@@ -99,8 +99,8 @@ export class Refill {
   }
 
   /**
-   * Redis is another server than before, and seems to lack nothing: waits until all instances that were there have said what they have.
-   * One that has more than Redis fills it.
+   * Call if Redis is another server than before but seems to lack nothing. Waits until all present instances have announced their
+   * positions. One that has more than Redis fills it.
    * @param run of the server, at present: of another one nothing is said yet
    * @returns that of the server of which it is known
    * @throws {Error}
@@ -113,7 +113,7 @@ export class Refill {
       const own = held.position
       const server = run()
       const offers = await this.say(server)
-      // Behind what was said: others may have edited since.
+      // Read after the announcements: others may have edited since.
       const head = await shared.head(own)
       const at = head !== null && typeof head === 'object' ? head.position : own
       const hasAll = !offers.some((offer) => isMore(offer, printOffer(at)))
@@ -125,7 +125,7 @@ export class Refill {
     }
   }
 
-  /** Says what this instance has. @param run of the server that Redis is @returns what all say @throws {Error} */
+  /** Announces this instance's position. @param run of the Redis server @returns all announcements @throws {Error} */
   say(run: string): Promise<readonly string[]> {
     return this.#offer(`${printOffer(this.#parts.held.position)} ${run}`)
   }
@@ -134,15 +134,15 @@ export class Refill {
     const { shared, instance, log } = this.#parts
     const { offers, flaw } = await shared.offer(instance, mine)
     if (flaw !== null && flaw !== this.#toldFlaw)
-      log.warn({ event: 'cluster' }, `${this.#what}: ${flaw}; it does not count`)
+      log.warn({ event: 'cluster' }, `${this.#what}: ${flaw}; it is ignored`)
     this.#toldFlaw = flaw
     return offers
   }
 
   /**
-   * Redis was filled again by an instance that had less than this one: what it lacked is added, where nobody has edited since.
+   * Call if Redis was filled by an instance that had less than this one: adds what it lacked, unless somebody has edited since.
    * @param newest what Redis has
-   * @returns whether that was so
+   * @returns whether revisions were added
    * @throws {WriteFailure}
    */
   async goOn({ record }: RecordedRevision): Promise<boolean> {
@@ -165,7 +165,7 @@ export class Refill {
     return true
   }
 
-  /** The table that this instance was started with, as the first revision of a cluster. */
+  /** The table with which this instance was started, as the first revision of a cluster. */
   #seed(): RecordedRevision {
     const { live, history } = this.#parts
     const { number, text, appliedAtMs } = live.current
@@ -177,7 +177,7 @@ export class Refill {
   }
 }
 
-/** What an instance has: its epoch and number; the run of a server may follow. */
+/** An announcement: epoch and number, optionally followed by the run id of the server. */
 function printOffer(position: Position | null): string {
   return position === null ? '0 0' : `${position.epoch} ${position.number}`
 }
@@ -190,7 +190,7 @@ function epochOf(offer: string): number {
   return Number(offer.split(' ', 1)[0])
 }
 
-/** Of offers. */
+/** Compares two announcements. */
 function isMore(one: string, other: string): boolean {
   const [a, b] = [one, other].map((text) => text.split(' ').map(Number)) as [number[], number[]]
   return (a[0] ?? 0) === (b[0] ?? 0) ? (a[1] ?? 0) > (b[1] ?? 0) : (a[0] ?? 0) > (b[0] ?? 0)

@@ -1,16 +1,16 @@
 /**
- * Which server the Redis of a cluster is: whether it may be used, and, where it is another one than before or was started anew,
- * whether it has what the other instances have.
+ * Checks the Redis server of a cluster: whether it is suitable, and, if it is another server than before or has restarted, whether it
+ * has everything that the instances have.
  */
 import { type ClusterLog, SERVER_TOPIC } from '../../state/redis/cluster-log.ts'
 import type { Refill } from './refill.ts'
 import { ForeignTable } from './shared-revisions.ts'
 
-/** What it is made of. */
+/** Dependencies. */
 export interface ServerCheckParts {
   readonly shared: ClusterLog
   readonly refill: Pick<Refill, 'confirm' | 'say'>
-  /** How often a server is looked at with which all is well, in milliseconds. */
+  /** How often a healthy server is checked, in milliseconds. */
   readonly policyMs: number
   /** The other instances can't be asked. */
   onFailed(error: Error): void
@@ -20,7 +20,7 @@ export interface ServerCheckParts {
 export class ServerCheck {
   readonly #parts: ServerCheckParts
   #lookedMs = Number.NEGATIVE_INFINITY
-  /** Of the server that Redis was last. */
+  /** The run id of the last server. */
   #run: string | null = null
   #isSuspect = false
   #confirming: Promise<void> | null = null
@@ -29,26 +29,26 @@ export class ServerCheck {
     this.#parts = parts
   }
 
-  /** Redis is another server than before, or was started anew: the others may have more than it has. */
+  /** Redis is another server than before, or has restarted: other instances may have more than it has. */
   get isSuspect(): boolean {
     return this.#isSuspect
   }
 
-  /** Settles when the other instances have been asked; null where they are not being asked. Never rejects. */
+  /** Resolves when the other instances have been asked; null if none are being asked. Never rejects. */
   get confirming(): Promise<void> | null {
     return this.#confirming
   }
 
-  /** The server is looked at again at the next `look`. */
+  /** Makes the next `look` check the server again. */
   forget(): void {
     this.#lookedMs = Number.NEGATIVE_INFINITY
   }
 
   /**
-   * Looks at the server, unless that was done a moment ago.
-   * @param isWell nothing is wrong at present, so that a moment ago is enough
-   * @throws {ForeignTable} a Redis that makes room by removing keys would remove the table
-   * @throws {Error} where Redis can't be asked
+   * Checks the server, unless it was checked recently.
+   * @param isWell there is no problem now, so that a recent check is enough
+   * @throws {ForeignTable} Redis may evict keys, and with them the table
+   * @throws {Error} Redis can't be reached
    */
   async look(isWell: boolean): Promise<void> {
     const nowMs = performance.now()
@@ -63,12 +63,12 @@ export class ServerCheck {
     this.#lookedMs = nowMs
   }
 
-  /** It has been filled with what all have. */
+  /** Redis has been filled with everything that the instances have. */
   trust(): void {
     this.#isSuspect = false
   }
 
-  /** Asks the others what they have, which are asked at once to look as well. */
+  /** Asks the other instances for their positions, and to check the server as well. */
   confirm(): void {
     if (!this.#isSuspect) return
     this.#confirming ??= this.#confirm().finally(() => {
@@ -87,7 +87,7 @@ export class ServerCheck {
     }
   }
 
-  /** Says to an instance that asks what this one has. Never rejects. */
+  /** Answers another instance that asks for positions. Never rejects. */
   async say(): Promise<void> {
     await this.#parts.refill.say(this.#run ?? '').catch(() => {})
   }

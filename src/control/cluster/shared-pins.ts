@@ -1,13 +1,13 @@
 /**
- * Pins after writes, told to the other instances of a cluster: best effort. Nobody waits for it, and a pin that can't be told is one of this
- * instance only.
+ * Shares pins after writes with the other instances of a cluster. Best effort: nothing waits for it, and a pin that can't be sent applies
+ * to this instance only.
  */
 import { z } from 'zod'
 import { MAX_PIN_MS, type Pin } from '../../state/pins.ts'
 import type { RedisStateStore } from '../../state/redis/state-store.ts'
 import { Broadcast } from './broadcast.ts'
 
-/** Pins of one message, and those that wait while Redis takes its time; further ones are not told. */
+/** Limits on pins in one message, and on pins queued while Redis is slow; more are dropped. */
 const MAX_TOLD = 500
 const MAX_WAITING = 10_000
 
@@ -16,7 +16,7 @@ const pin = z.object({
   ...{ atMs: z.number(), untilMs: z.number() },
 })
 
-/** The pins of one instance, for the others. */
+/** Sends the pins of this instance, and receives those of the others. */
 export class SharedPins {
   readonly #others: Broadcast<readonly Pin[]>
   readonly #now: () => number
@@ -29,17 +29,17 @@ export class SharedPins {
     this.#now = now
   }
 
-  /** @param take told of the pins of others */
+  /** @param take called with the pins of others */
   start(take: (pins: readonly Pin[]) => void): void {
     this.#others.start((told) => {
       const nowMs = this.#now()
       const pins = told.filter(({ untilMs }) => untilMs > nowMs && untilMs <= nowMs + MAX_PIN_MS)
-      // One that was made in the future, by a clock that is ahead, would outlast later ones.
+      // A pin from the future, made by a clock that is ahead, would outlast later ones.
       if (pins.length > 0) take(pins.map((one) => ({ ...one, atMs: Math.min(one.atMs, nowMs) })))
     })
   }
 
-  /** Tells the others. */
+  /** Sends pins to the other instances. */
   relay(pins: readonly Pin[]): void {
     if (this.#waiting.length < MAX_WAITING) this.#waiting.push(...pins)
     void this.#tell()
@@ -50,7 +50,7 @@ export class SharedPins {
     this.#waiting = []
   }
 
-  /** One message at a time: what comes meanwhile goes with the next one. */
+  /** Sends one message at a time: pins that arrive meanwhile go with the next one. */
   async #tell(): Promise<void> {
     if (this.#isTelling) return
     this.#isTelling = true
@@ -58,7 +58,7 @@ export class SharedPins {
       try {
         await this.#others.tell(this.#waiting.splice(0, MAX_TOLD))
       } catch {
-        // Those that have come meanwhile would be told late, if at all.
+        // Drop those that arrived meanwhile: they would be late, if they got through at all.
         this.#waiting = []
       }
     }

@@ -1,5 +1,5 @@
 /**
- * Revisions as they are in the Redis of a cluster: sealed, each behind another one.
+ * Revisions in the Redis of a cluster: sealed, and appended by compare-and-set.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { ClusterLog, Head, Position } from '../../state/redis/cluster-log.ts'
@@ -14,11 +14,11 @@ import {
 } from '../table/revision-record.ts'
 import { identityOf, positionOf } from './positions.ts'
 
-/** The reply to an edit that was lost is asked for again so often. */
+/** Retries of an edit whose reply was lost. */
 const ASKED_AGAIN = 3
 const ASK_AGAIN_MS = 500
 
-/** What lies in Redis is not the table of the cluster that this instance is one of: it must write nothing there. */
+/** Redis does not hold the table of this instance's cluster: this instance must not write there. */
 export class ForeignTable extends Error {}
 
 /** The revisions of one cluster. */
@@ -29,7 +29,7 @@ export class SharedRevisions {
     this.#shared = shared
   }
 
-  /** The newest one. @throws {Error} for what is no revision of this cluster */
+  /** The newest revision. @throws {Error} it does not verify as a revision of this cluster */
   opened({ position, sealed }: Head): RecordedRevision {
     const revision = this.#revisionOf(position.number, sealed)
     const own = revision === null ? null : positionOf(revision.record)
@@ -39,15 +39,15 @@ export class SharedRevisions {
     )
   }
 
-  /** An earlier one; null for none that this instance can read. */
+  /** An earlier revision; null if this instance can't read it. */
   earlier(number: number, sealed: string): RecordedRevision | null {
     return this.#revisionOf(number, sealed)
   }
 
   /**
-   * Adds one, if nobody has added another one since.
-   * @param behind the position that is the newest one so far; null for none
-   * @param isRefill what Redis has behind that position is gone
+   * Appends a revision, unless another one has been appended since.
+   * @param behind the newest position so far; null for none
+   * @param isRefill replaces everything in Redis
    * @throws {WriteFailure}
    */
   async append(behind: Position | null, revision: RecordedRevision, isRefill = false): Promise<boolean> {
@@ -60,7 +60,7 @@ export class SharedRevisions {
         const { fault, message } = error as StateError
         if (fault === 'full' || fault === 'read-only' || fault === 'corrupt')
           throw new WriteFailure('cluster', `can't be written to: ${message}`, error)
-        // It may have been done, which is the same when it is done again.
+        // It may have succeeded already; the operation is idempotent.
         if (attempt > ASKED_AGAIN)
           throw new WriteFailure('unknown', `is in a Redis that has not answered (${message})`, error)
         await wait(ASK_AGAIN_MS)
@@ -68,13 +68,13 @@ export class SharedRevisions {
     }
   }
 
-  /** Adds earlier ones that Redis lacks, the newest first. @returns whether there was a place for all of them @throws {StateError} */
+  /** Adds earlier revisions that Redis lacks, newest first. @returns whether there was room for all of them @throws {StateError} */
   fill(position: Position, revisions: readonly RecordedRevision[]): Promise<boolean> {
     const rows = revisions.map((revision) => ({ number: revision.record.number, sealed: this.#sealed(revision) }))
     return this.#shared.fill(position, rows)
   }
 
-  /** Seals all of them up to the newest one with the first secret, so that the others can be left away some day. @throws {StateError} */
+  /** Reseals all revisions up to the newest with the first secret, so that the other secrets can be removed later. @throws {StateError} */
   async renew(newest: Position): Promise<void> {
     const { seal } = this.#shared.link
     if (!seal.hasEarlier) return
@@ -96,7 +96,7 @@ export class SharedRevisions {
     return revision?.record.number === number && revision.record.cluster !== undefined ? revision : null
   }
 
-  /** What is wrong with one, and what to do. */
+  /** What is wrong with a sealed revision, and what to do. */
   #flawOf(number: number, sealed: string): string {
     const { seal } = this.#shared.link
     const text = seal.open(`revision ${number}`, sealed)

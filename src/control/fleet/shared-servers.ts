@@ -200,7 +200,7 @@ export class ClusterServers {
       if (error instanceof ServersUnavailable) throw error
       throw new ServersUnavailable((error as Error).message)
     }
-    throw new ServersUnavailable('others are changing it all the time')
+    throw new ServersUnavailable('too many concurrent changes')
   }
 
   /** Says what all have no more of the last change, where others have made another one of that number. */

@@ -319,7 +319,7 @@ export class ClusterLog {
       const [one, sealed] = [said[at] ?? '', said[at + 1] ?? '']
       const offer = seal.open(`offer ${one}`, sealed)
       if (offer !== null) offers.push(offer)
-      else flaw = `what ${one} says in ${this.link.key('offers')} does not verify: ${seal.flawOf(sealed)}`
+      else flaw = `the offer of ${one} in ${this.link.key('offers')} does not verify: ${seal.flawOf(sealed)}`
     }
     return { offers, flaw }
   }

@@ -35,7 +35,7 @@ test('what an instance says that it has is not believed where somebody without t
     await redis.command('HSET', key, 'forged', forged)
     const { offers, flaw } = await one.offer('one', '1 7')
     expect(offers.toSorted(), how).toEqual(['1 7', '1 8'])
-    expect(flaw, how).toMatch(/^what forged says in banyan:\{shop\}:offers does not verify: it /)
+    expect(flaw, how).toMatch(/^the offer of forged in banyan:\{shop\}:offers does not verify: it /)
   }
   await redis.command('DEL', key)
   for (const stranger of [other, bare]) {
