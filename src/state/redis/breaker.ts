@@ -1,30 +1,30 @@
 /**
- * Keeps requests from waiting for a Redis that does not answer.
+ * A circuit breaker: keeps requests from waiting for a Redis that does not answer.
  *
  * - `closed`: lets everything through
- * - `open`: refuses everything until its time is over
- * - `half-open`: lets one probe through; what becomes of it decides
+ * - `open`: refuses everything until its cool-off time is over
+ * - `half-open`: lets one probe through, whose outcome decides
  */
 type State =
   | { readonly state: 'closed'; readonly failures: number }
   | { readonly state: 'open'; readonly untilMs: number; readonly coolOffMs: number }
   | { readonly state: 'half-open'; readonly coolOffMs: number }
 
-/** So many failures in a row open the breaker. */
+/** Consecutive failures that open the breaker. */
 const FAILURES = 5
 const FIRST_COOL_OFF_MS = 500
 const LONGEST_COOL_OFF_MS = 10_000
 
 const CLOSED: State = { state: 'closed', failures: 0 }
 
-/** A breaker over one Redis. */
+/** The breaker of one Redis. */
 export class Breaker {
   readonly #chance: () => number
   #state: State = CLOSED
   /** How often it has opened. */
   opened = 0
 
-  /** @param chance in [0, 1), so that many processes don't probe at once */
+  /** @param chance in [0, 1), for jitter, so that many processes don't probe at the same time */
   constructor(chance: () => number) {
     this.#chance = chance
   }
@@ -33,13 +33,13 @@ export class Breaker {
     return this.#state.state
   }
 
-  /** Whether an operation begun now would be refused; unlike `admits` it takes no probe. */
+  /** Whether an operation would be refused now; unlike `admits`, doesn't use up the probe. */
   wouldRefuse(nowMs: number): boolean {
     const now = this.#state
     return now.state === 'half-open' || (now.state === 'open' && nowMs < now.untilMs)
   }
 
-  /** Asks for an operation; where it is let through, `succeeded` or `failed` must follow. */
+  /** Whether an operation may run now. If so, the caller must report `succeeded` or `failed`. */
   admits(nowMs: number): boolean {
     const now = this.#state
     if (now.state === 'closed') return true
@@ -58,7 +58,7 @@ export class Breaker {
       this.#state = { state: 'closed', failures: now.failures + 1 }
       return
     }
-    // Operations that were under way when it opened say nothing new.
+    // Failures of operations that were in flight when it opened are no news.
     if (now.state === 'open') return
     const coolOffMs = now.state === 'closed' ? FIRST_COOL_OFF_MS : Math.min(now.coolOffMs * 2, LONGEST_COOL_OFF_MS)
     this.opened++

@@ -1,6 +1,6 @@
 /**
- * Three connections to Redis: for what requests wait for, each command with a deadline, behind a breaker; for the shared log,
- * where a command may wait for replicas; and for messages.
+ * Three connections to Redis: for commands that requests wait for, with deadlines and a circuit breaker; for the shared log, where a
+ * command may wait for replicas; and for messages.
  */
 import type { Cluster, Redis } from 'ioredis'
 import { Breaker } from './breaker.ts'
@@ -13,39 +13,39 @@ import type { RedisAddress } from './url.ts'
 /** Settings of the clients. */
 export interface RedisClientSettings {
   readonly address: RedisAddress
-  /** No command is waited for longer, milliseconds. */
+  /** Timeout of a command, milliseconds. */
   readonly deadlineMs: number
   /** In [0, 1): for jitter. */
   readonly chance: () => number
   /** A monotonic clock, milliseconds. */
   readonly now: () => number
-  /** Told, once a minute at most, that Redis said what it should not have. @param count so far */
+  /** Called, at most once a minute, after an invalid reply from Redis. @param count so far */
   onUnreadable(count: number): void
-  /** Told, once a minute at most, that Redis has no room left: it stores nothing new, and goes on answering. */
+  /** Called, at most once a minute, when Redis is full: it stores nothing new, but still answers. */
   onFull(): void
 }
 
-/** After so long without any reply to what was asked, a connection is given up. */
+/** A connection with unanswered commands and no reply for this long is closed. */
 const SILENCE_MS = 2000
 const PING_MS = 500
 
-/** Nobody's request waits for the shared log. */
+/** The minimum deadline for the shared log, for which no request waits. */
 const LOG_DEADLINE_MS = 1000
 
-/** Between two lines in the log about what can't be read. */
+/** Minimum time between two log lines about invalid replies. */
 const QUIET_MS = 60_000
 
-/** Bytes of values on their way; what would go beyond is dropped, since a Redis that is slow must not fill our memory. */
+/** Limit on value bytes being sent. More are dropped, so that a slow Redis can't fill our memory. */
 const MAX_WRITING_BYTES = 16 * 1024 * 1024
 
-/** What was counted of the commands. */
+/** Counters for commands. */
 export interface ClientFigures {
   timeouts: number
   errors: number
   skipped: number
   dropped: number
   reconnects: number
-  /** Replies, messages and values that were not what they should be. */
+  /** Invalid replies, messages and values. */
   unreadable: number
 }
 
@@ -63,18 +63,18 @@ export class RedisClient {
   #whyUnsubscribed: string | null = null
   #writingBytes = 0
   #gathering = false
-  /** Why it can't be used, as far as something has said so; null where nothing has. */
+  /** Why it can't be used, as last reported; null if nothing was reported. */
   #trouble: string | null = null
   #closed = false
-  /** Connections that have been asked for a sign of life, and when. */
+  /** Connections with an unanswered PING, and when it was sent. */
   readonly #asked = new Map<Redis, number>()
   #quietUntilMs = Number.NEGATIVE_INFINITY
   #quietAboutFullUntilMs = Number.NEGATIVE_INFINITY
 
   /**
    * @param channel messages on it go to `onMessage`
-   * @param onReady all connections stand, the channel is subscribed
-   * @param onDown one of them is gone: messages may be missed from now on
+   * @param onReady all connections are open and the channel is subscribed
+   * @param onDown a connection is closed: messages may be missed from now on
    */
   constructor(
     settings: RedisClientSettings,
@@ -89,7 +89,7 @@ export class RedisClient {
       const client = connectTo(address, retryStrategy)
       client.on('error', (error: Error) => {
         const trouble = troubleOf(error)
-        // Commands that the end of a connection has met do not say why it has ended.
+        // Errors of commands that were pending when the connection closed don't say why it closed.
         if (trouble !== CLOSED || this.#trouble !== SILENT) this.#trouble = trouble
       })
       return client
@@ -114,7 +114,7 @@ export class RedisClient {
           look()
         },
         (error: Error) => {
-          // Broken in the same moment: 'close' follows, and the next connection subscribes. Otherwise the user may not, at present.
+          // If the connection just broke, 'close' follows, and the next connection subscribes. Otherwise the user has no permission now.
           this.#whyUnsubscribed = troubleOf(error)
           setTimeout(subscribe, LONGEST_RETRY_MS).unref()
         },
@@ -124,7 +124,7 @@ export class RedisClient {
     this.#messages.on('message', (_channel: string, text: string) => hooks.onMessage(text))
     const down = (): void => {
       if (this.#closed) return
-      // Whoever has closed it may have said why.
+      // The reason may have been recorded already.
       const told = [SILENT, REPLICA, NOT_CONNECTED, NO_COMMAND]
       if (!told.some((why) => this.#trouble?.startsWith(why))) this.#trouble = CLOSED
       this.figures.reconnects++
@@ -142,12 +142,12 @@ export class RedisClient {
     this.#watch.unref()
   }
 
-  /** All connections stand, and the channel is subscribed. */
+  /** All connections are open, and the channel is subscribed. */
   get connected(): boolean {
     return this.#isSubscribed && [this.#commands, this.#log, this.#messages].every(({ status }) => status === 'ready')
   }
 
-  /** The connection for commands stands, and the breaker lets them through. */
+  /** The connection for commands is open, and the breaker lets them through. */
   get usable(): boolean {
     return this.#commands.status === 'ready' && !this.breaker.wouldRefuse(this.#settings.now())
   }
@@ -158,14 +158,14 @@ export class RedisClient {
     const trouble = this.#whyUnsubscribed ?? this.#trouble
     if (trouble !== null) return trouble
     if (!this.connected) return NOT_CONNECTED
-    // Its time over, an open breaker lets a probe through; that says nothing yet.
+    // An open breaker past its cool-off time counts as not answering until its probe succeeds.
     return this.breaker.state === 'closed' ? 'redis is connected, its log of purges is being read' : SILENT
   }
 
   /**
    * Runs a command.
-   * @param read its reply
-   * @returns undefined where there was none in time, it was an error, or it was not what it should be
+   * @param read parses the reply
+   * @returns undefined if there was no reply in time, or an error or invalid reply
    */
   run<T>(command: (redis: Redis | Cluster) => Promise<unknown>, read: ReadReply<T>): Promise<T | undefined> {
     if (this.#commands.status !== 'ready' || !this.breaker.admits(this.#settings.now())) {
@@ -187,7 +187,7 @@ export class RedisClient {
         settle(undefined)
       }
       this.#gather()
-      // Where this process was what held the reply up, it lies in the socket by now: look there before giving up.
+      // If this process itself was stalled, the reply may have arrived: let the socket be read before giving up.
       const timer = setTimeout(() => setImmediate(expire), this.#settings.deadlineMs)
       command(this.#commands).then(
         (reply) => {
@@ -205,7 +205,7 @@ export class RedisClient {
   }
 
   /**
-   * Runs a command that carries a value, unless too much is on its way already.
+   * Runs a command that carries a value, unless too many bytes are being sent already.
    * @param bytes of the value
    */
   async write<T>(
@@ -219,7 +219,7 @@ export class RedisClient {
     }
     return await this.run((redis) => {
       this.#writingBytes += bytes
-      // Until Redis has really taken it: the deadline ends the waiting, not the bytes in the socket.
+      // Counted until Redis has replied: the deadline ends the wait, but the bytes stay in the socket.
       return command(redis).finally(() => {
         this.#writingBytes -= bytes
       })
@@ -227,8 +227,8 @@ export class RedisClient {
   }
 
   /**
-   * The values of some keys, at least one: in one command, but for a Cluster, where each key may lie on another node.
-   * @returns one for each key, null where there is none; undefined where there was no reply in time, or it was an error
+   * The values of at least one key: in one command, except in a Cluster, where keys may be on different nodes.
+   * @returns one for each key, null for none; undefined if there was no reply in time, or an error
    */
   async values(names: readonly string[]): Promise<readonly (Buffer | null)[] | undefined> {
     if (names.length > 1 && !this.#commands.isCluster) {
@@ -239,9 +239,9 @@ export class RedisClient {
   }
 
   /**
-   * Runs a command on the shared log. No breaker is asked: no request waits for it.
-   * @param read its reply
-   * @param moreMs how long it may take by itself, milliseconds
+   * Runs a command on the shared log, without the breaker: no request waits for it.
+   * @param read parses the reply
+   * @param moreMs additional time for the command, milliseconds
    */
   log<T>(command: (redis: Redis | Cluster) => Promise<unknown>, read: ReadReply<T>, moreMs = 0): Promise<T | Fault> {
     if (this.#log.status !== 'ready') return Promise.resolve(new Fault(this.why))
@@ -258,7 +258,7 @@ export class RedisClient {
           this.#trouble = null
           const value = read(reply)
           if (value === undefined) this.onUnreadable()
-          resolve(value ?? new Fault('redis says what it should not'))
+          resolve(value ?? new Fault('redis sent an invalid reply'))
         },
         (error: Error) => {
           clearTimeout(timer)
@@ -277,7 +277,7 @@ export class RedisClient {
     for (const client of [this.#commands, this.#log, this.#messages]) client.disconnect()
   }
 
-  /** Counts what is not what it should be, and says so once a minute at most. */
+  /** Counts an invalid reply, and reports it at most once a minute. */
   onUnreadable(): void {
     this.figures.unreadable++
     const nowMs = this.#settings.now()
@@ -287,8 +287,8 @@ export class RedisClient {
   }
 
   /**
-   * A server that stands still, or is cut off, keeps its connections for ever, while another one may have taken over: what gives
-   * no sign of life is given up.
+   * Sends PINGs, and closes connections that don't answer them: those to a hung or cut-off server would stay open for ever, while another
+   * server may have taken over.
    */
   #askForLife(): void {
     const nowMs = this.#settings.now()
@@ -300,7 +300,7 @@ export class RedisClient {
         this.#asked.set(node, nowMs)
         node.ping().then(heard, heard)
       } else if (nowMs - askedMs >= SILENCE_MS) {
-        // Where this process was what held the sign up, it lies in the socket by now.
+        // If this process itself was stalled, the reply may have arrived: let the socket be read first.
         setImmediate(() => {
           if (this.#asked.get(node) !== askedMs) return
           this.#asked.delete(node)
@@ -311,12 +311,12 @@ export class RedisClient {
     }
   }
 
-  /** Another master has taken over: connects anew, to that one. */
+  /** Another master has taken over: reconnects, to that one. */
   #leave(): void {
     for (const node of [this.#commands, this.#log, this.#messages].flatMap(connectionsOf)) node.stream?.destroy()
   }
 
-  /** What is sent in one turn of the loop goes out in one write: the writes cost more than all else. */
+  /** Sends all commands of one turn of the event loop in one write: the writes cost more than anything else. */
   #gather(): void {
     const client = this.#commands
     if (this.#gathering || client.isCluster) return
@@ -337,7 +337,7 @@ export class RedisClient {
     this.#settings.onFull()
   }
 
-  /** An error reply comes from a Redis that is there; only one that can't serve anything at all opens the breaker. */
+  /** An error reply shows that Redis is alive. Only errors of a server that can't serve anything count towards the breaker. */
   #onError(error: Error): void {
     this.#countError(error)
     const answered =

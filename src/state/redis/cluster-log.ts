@@ -1,19 +1,19 @@
 /**
- * The revisions of a cluster's table in Redis, and what its instances tell of themselves there. What a revision says is for
- * others to read: here it is a sealed text under a number.
+ * The revisions of a cluster's table in Redis, and the heartbeats of its instances. The contents of a revision don't matter here: it is a
+ * sealed text under a number.
  */
 import type { ClusterLink } from './link.ts'
 import { type ReadReply, readInteger } from './replies.ts'
 
-/** Where the table of a cluster stands. */
+/** A position in the history of a cluster's table. */
 export interface Position {
-  /** Of the cluster, random: the table of one with another id is another table. */
+  /** Random id of the cluster: a table with another id is a different table. */
   readonly id: string
-  /** Counts up each time an empty or older Redis is refilled. */
+  /** Incremented each time an empty or outdated Redis is refilled. */
   readonly epoch: number
-  /** Of the revision. */
+  /** Number of the revision. */
   readonly number: number
-  /** Of the revision: tells two of the same number apart. */
+  /** Distinguishes revisions of the same number. */
   readonly nonce: string
 }
 
@@ -29,36 +29,36 @@ export interface Row {
   readonly sealed: string
 }
 
-/** What instances have said that they could fill Redis with. */
+/** What instances offer to fill Redis with. */
 export interface Offers {
   readonly offers: readonly string[]
-  /** Of one that is not among them; null where all are. */
+  /** What is wrong with an offer that was left out; null for none. */
   readonly flaw: string | null
 }
 
-/** What an instance tells of itself. */
+/** The heartbeat of an instance. */
 export interface MemberRow {
   readonly instance: string
-  /** How long ago it was told, by the clock of Redis, milliseconds. */
+  /** Its age by the clock of Redis, milliseconds. */
   readonly ageMs: number
   readonly text: string
 }
 
-/** Bounds of what is kept. */
+/** Limits on what is kept. */
 export interface LogBounds {
   readonly revisions: number
   readonly bytes: number
 }
 
-/** What is read, or added, in one command; a single revision may be larger. */
+/** How much is read or added in one command; a single revision may be larger. */
 export const PAGE: LogBounds = Object.freeze({ revisions: 100, bytes: 1024 * 1024 })
 
-/** Those who have left are forgotten after this. */
+/** Instances are removed this long after their last heartbeat. */
 const FORGOTTEN_MS = 600_000
-/** How long it is known which revision an instance could fill an empty Redis with. */
+/** How long offers are kept. */
 const OFFER_MS = 10_000
 
-/** KEYS: table, revisions. ARGV: the position that is known, or ''. Returns the newest one, with its revision where it is another. */
+/** KEYS: table, revisions. ARGV: the known position, or ''. Returns the newest position, and its revision if it is another one. */
 const HEAD = `
 local at = redis.call('HGET', KEYS[1], 'at') or ''
 if at == ARGV[1] or at == '' then return {at, ''} end
@@ -152,7 +152,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return redis.call('HGETALL', KEYS[1])
 `
 
-/** KEYS: members. ARGV: instance, what it tells or '', after how long one is forgotten, the channel, whether others are to look. */
+/** KEYS: members. ARGV: instance, its heartbeat or '', age at which instances are removed, the channel, whether to notify the others. */
 const MEMBERS = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -167,18 +167,18 @@ if ARGV[5] == '1' then redis.call('PUBLISH', ARGV[4], 'members') end
 return told
 `
 
-/** KEYS[1]: the turn. ARGV[1]: for how many milliseconds anybody takes it: what has no end, or a later one, was not left so by banyan. */
+/** KEYS[1]: the turn. ARGV[1]: its maximum milliseconds: caps a turn without an expiry or with a later one, which banyan didn't set. */
 const NO_LONGER = `
 local left = redis.call('PTTL', KEYS[1])
 if left == -1 or left > tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 `
 
-/** Whose turn it is. */
+/** Returns the holder of the turn. */
 const TURN_OF = `${NO_LONGER}
 return redis.call('HMGET', KEYS[1], 'instance', 'strict')
 `
 
-/** KEYS: the turn. ARGV: for how many milliseconds, who wants it, whether it is strict. Returns whether it has it. */
+/** KEYS: the turn. ARGV: milliseconds, instance, whether it is strict. Returns whether the instance has the turn. */
 const TURN = `${NO_LONGER}
 local holder = redis.call('HGET', KEYS[1], 'instance')
 if holder and holder ~= ARGV[2] then return 0 end
@@ -187,20 +187,20 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 `
 
-/** KEYS: the turn. ARGV: who has had it. */
+/** KEYS: the turn. ARGV: instance that ends it. */
 const TURN_OVER = `
 if redis.call('HGET', KEYS[1], 'instance') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 0
 `
 
-/** The server that has the cluster's keys. */
+/** Returns information about the server that has the cluster's keys. */
 const SERVER = `redis.call('EXISTS', KEYS[1])
 return redis.call('INFO', 'memory') .. redis.call('INFO', 'server')`
 
 /** Topics of messages. */
 export const TABLE_TOPIC = 'table'
 export const MEMBERS_TOPIC = 'members'
-/** Redis is another server than before: all are to say what they have. */
+/** Redis is another server than before: all instances announce their positions. */
 export const SERVER_TOPIC = 'server'
 
 /** The revisions of one cluster. All methods reject with a `StateError`. */
@@ -215,8 +215,8 @@ export class ClusterLog {
 
   /**
    * The newest revision.
-   * @param known null where none is; where it is the newest one, `same` is the answer
-   * @returns null where there is none at all; `other` for what is no position
+   * @param known the known position, or null; if it is still the newest, the result is `same`
+   * @returns null if there is none; `other` if it is not a valid position
    */
   async head(known: Position | null): Promise<Head | 'same' | 'other' | null> {
     const asked = known === null ? '' : printPosition(known)
@@ -227,20 +227,20 @@ export class ClusterLog {
     return position === null ? 'other' : { position, sealed }
   }
 
-  /** Numbers of those that are kept, in no order. */
+  /** The numbers of all revisions kept, unordered. */
   async numbers(): Promise<readonly number[]> {
     const key = this.link.key('revisions')
     return (await this.link.run([key], (redis) => redis.hkeys(key), readTexts)).map(Number).filter(Number.isSafeInteger)
   }
 
-  /** Replaces the text of a revision by the same one under another seal. */
+  /** Replaces a revision by a resealed one. */
   async renew(number: number, before: string, after: string): Promise<void> {
     await this.link.renew(this.link.key('revisions'), String(number), before, after)
   }
 
   /**
-   * Revisions from a number on and before that of a position, a page of them; none where Redis is in another epoch.
-   * @returns `more`: that come behind them
+   * A page of revisions from a number on, before that of a position; none if Redis is in another epoch.
+   * @returns `more`: how many follow
    */
   async revisionsBefore(
     newest: Position,
@@ -251,10 +251,10 @@ export class ClusterLog {
   }
 
   /**
-   * Adds a revision behind a position.
-   * @param behind null where there must be none
-   * @param isRefill what there is goes, since it is older
-   * @returns whether it is there now; false: the newest is another one than `behind`
+   * Appends a revision after a position.
+   * @param behind null if there must be none
+   * @param isRefill removes all existing revisions, which are outdated
+   * @returns whether it is there now; false if the newest position is not `behind`
    */
   async append(behind: Position | null, position: Position, sealed: string, isRefill = false): Promise<boolean> {
     const { revisions, bytes } = this.#bounds
@@ -263,7 +263,7 @@ export class ClusterLog {
     return (await this.link.script(APPEND, this.#keys(), args.map(String), readInteger)) === 1
   }
 
-  /** Adds revisions before the newest one that are not there, the newest first. @returns whether there was a place for all of them */
+  /** Adds missing revisions before the newest one, newest first. @returns whether there was room for all of them */
   async fill(position: Position, rows: readonly Row[]): Promise<boolean> {
     const { revisions, bytes } = this.#bounds
     const args = [printEpoch(position), String(revisions), String(bytes)]
@@ -272,9 +272,9 @@ export class ClusterLog {
   }
 
   /**
-   * Takes the turn to edit, or keeps it: others can't before that time is over.
-   * @param isStrict for those who read it
-   * @returns false: another instance has it
+   * Takes or renews the turn to edit, until `ms` have passed.
+   * @param isStrict a flag for other instances to read
+   * @returns false if another instance has it
    */
   async takeTurn(instance: string, ms: number, isStrict: boolean): Promise<boolean> {
     const args = [String(ms), instance, isStrict ? '1' : '0']
@@ -286,16 +286,16 @@ export class ClusterLog {
     await this.link.script(TURN_OVER, [this.link.key('turn')], [instance], readInteger)
   }
 
-  /** Whose turn it is; null where it is nobody's. @param ms for how long one takes it at most */
+  /** The holder of the turn, or null. @param ms the maximum duration of a turn */
   async turn(ms: number): Promise<{ readonly instance: string; readonly isStrict: boolean } | null> {
     const turn = await this.link.script(TURN_OF, [this.link.key('turn')], [String(ms)], readTurn)
     return turn.instance === '' ? null : turn
   }
 
-  /** Waits until this many replicas have what was written. @returns how many have, at most so many */
+  /** Waits until this many replicas have confirmed all writes. @returns how many have, at most that many */
   async replicated(replicas: number, timeoutMs: number): Promise<number> {
     const key = this.link.key('table')
-    // The key leads to the right node of a Cluster.
+    // The key selects the right node of a Cluster.
     const wait = [
       ['exists', key],
       ['wait', String(replicas), String(timeoutMs)],
@@ -306,8 +306,8 @@ export class ClusterLog {
   }
 
   /**
-   * Says what this instance could fill an empty or older Redis with.
-   * @returns what all can that have said so; not those with another secret, whose revisions nobody here could read
+   * Announces what this instance could fill an empty or outdated Redis with.
+   * @returns all offers, except those sealed with another secret, whose revisions would be unreadable here
    */
   async offer(instance: string, text: string): Promise<Offers> {
     const { seal } = this.link
@@ -325,22 +325,22 @@ export class ClusterLog {
   }
 
   /**
-   * The instances.
-   * @param text what this one tells of itself; null for nothing
-   * @param isNews others are told to look
+   * The heartbeats of all instances.
+   * @param text the heartbeat of this one; null for none
+   * @param isNews notifies the other instances
    */
   async members(instance: string, text: string | null, isNews: boolean): Promise<readonly MemberRow[]> {
     const args = [instance, text ?? '', FORGOTTEN_MS, this.link.channel, isNews ? 1 : 0].map(String)
     return await this.link.script(MEMBERS, [this.link.key('members')], args, readMembers)
   }
 
-  /** This instance is no member any more. */
+  /** Removes this instance. */
   async leave(instance: string): Promise<void> {
     const key = this.link.key('members')
     await this.link.run([key], (redis) => redis.hdel(key, instance), readInteger)
   }
 
-  /** The server: how it makes room when its memory is full, such as `noeviction`, and the id of its run; each '' where it does not say. */
+  /** The server's eviction policy, such as `noeviction`, and its run id; each '' if unknown. */
   async server(): Promise<{ readonly policy: string; readonly run: string }> {
     const { text } = await this.link.script(SERVER, [this.link.key('table')], [], readTextOrNone)
     const fieldOf = (name: string): string => new RegExp(`^${name}:(\\S+)`, 'm').exec(text ?? '')?.[1] ?? ''
@@ -356,7 +356,7 @@ function printPosition({ id, epoch, number, nonce }: Position): string {
   return `${id} ${epoch} ${number} ${nonce}`
 }
 
-/** How the positions of an epoch begin. */
+/** The prefix of all positions of an epoch. */
 function printEpoch({ id, epoch }: Position): string {
   return `${id} ${epoch} `
 }

@@ -1,5 +1,5 @@
 /**
- * Connections to Redis, one server, a Sentinel's master or a Cluster, as all of banyan uses them.
+ * Opens connections to Redis: to one server, a Sentinel's master or a Cluster.
  */
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { SILENT } from './faults.ts'
@@ -7,14 +7,14 @@ import { containFaults, loadRedis } from './package.ts'
 import type { RedisAddress } from './url.ts'
 
 const CONNECT_TIMEOUT_MS = 2000
-/** A process that closes its connections waits this long for a Redis that may never have been there. */
+/** How long closing waits for a server that may be unreachable. */
 const DISCONNECT_TIMEOUT_MS = 100
 
 /** Options of every connection. */
 export const CONNECTION = {
   connectTimeout: CONNECT_TIMEOUT_MS,
   disconnectTimeout: DISCONNECT_TIMEOUT_MS,
-  // Nothing is queued, resent or retried: by then the request has long gone on without it.
+  // No queueing, resending or retries: by then, the request has continued without the reply.
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
   autoResendUnfulfilledCommands: false,
@@ -26,14 +26,14 @@ const FIRST_RETRY_MS = 50
 export const LONGEST_RETRY_MS = 2000
 
 /**
- * Connects, and again whenever the connection is gone.
+ * Connects, and reconnects whenever the connection closes.
  * @param retryMs how long to wait before the next attempt
  */
 export function connectTo(address: RedisAddress, retryMs: (attempt: number) => number): Redis | Cluster {
   const options: Options = {
     ...CONNECTION,
     retryStrategy: retryMs,
-    // A replica that was a master: look for the new one.
+    // The master has become a replica: look for the new master.
     reconnectOnError: (error) => /\bREADONLY\b/.test(error.message),
     db: address.database,
     ...(address.username === null ? {} : { username: address.username }),
@@ -45,18 +45,18 @@ export function connectTo(address: RedisAddress, retryMs: (attempt: number) => n
   return client
 }
 
-/** How long to wait before the next attempt, with full jitter, so that a fleet does not come back all at once. @param chance in [0, 1) */
+/** How long to wait before the next attempt, with full jitter, so that a fleet does not reconnect all at once. @param chance in [0, 1) */
 export function retryAfterMs(attempt: number, chance: number): number {
   const ceiling = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 10))
   return FIRST_RETRY_MS + chance * ceiling
 }
 
-/** The connections of a client: one, or one for each node that it knows. */
+/** The connections of a client: one, or one per known Cluster node. */
 export function connectionsOf(client: Redis | Cluster): Redis[] {
   return client.isCluster ? (client as Cluster).nodes() : [client as Redis]
 }
 
-/** The options of a connection, with replies in the shapes that its types promise. */
+/** Options of a connection, including one that its types lack. */
 type Options = RedisOptions & { replyMapping?: 'legacy' }
 
 function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: number) => number): Redis | Cluster {
@@ -76,7 +76,7 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
   const { retryStrategy: _, ...redisOptions } = options
   const cluster = new Cluster([...address.nodes], {
     enableOfflineQueue: false,
-    // It would ask any of the nodes that were found a moment ago, none of which is reached yet, and begin again for ever.
+    // The check would ask one of the nodes just discovered, none of which is connected yet, and start over for ever.
     enableReadyCheck: false,
     clusterRetryStrategy: retryMs,
     retryDelayOnFailover: 0,
@@ -84,7 +84,7 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
     slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
     redisOptions,
   })
-  // They would connect with their first command, which must not wait for that, and so would be lost.
+  // Connect now: nodes connect with their first command by default, which would fail because commands are not queued.
   cluster.on('+node', (node: Redis) => {
     supervise(node)
     if (node.status === 'wait') node.connect().catch(() => {})
@@ -92,7 +92,7 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
   return cluster
 }
 
-/** Keeps what a server says from harming more than its connection, and a connection from standing without ever being ready. */
+/** Limits the damage of invalid replies to their connection, and closes connections that never become ready. */
 function supervise(client: Redis): void {
   containFaults(client)
   let timer: NodeJS.Timeout | undefined

@@ -1,6 +1,6 @@
 /**
- * The purges as the release before this one (0.x until 997629a) shares them, so that instances of both can use one Redis: what
- * those of that release order is taken into the log, and what is ordered here is written for them.
+ * Compatibility with the previous release (0.x until 997629a), so that instances of both can share a Redis: its purges are added to the
+ * log, and ours are written in its format, too.
  */
 import { randomUUID } from 'node:crypto'
 import { type Purge, readEarlierPurge } from '../../rules/caching/purge.ts'
@@ -9,21 +9,21 @@ import type { RedisClient } from './client.ts'
 import { Fault } from './faults.ts'
 import { readInteger, readStream, readStreamId } from './replies.ts'
 
-/** So many that release keeps and reads. */
+/** How many purges that release keeps and reads. */
 const MAX_EARLIER = 1000
 
-/** What it is made of. */
+/** Dependencies. */
 export interface EarlierLogParts {
   readonly client: RedisClient
-  /** Of its stream. */
+  /** The key of its stream. */
   readonly key: string
   readonly channel: string
   readonly purges: PurgeLog
-  /** Told what is wrong with the key that another program has written, and what to do. */
+  /** Called if another program has written the key, with what to do. */
   onForeign(message: string): void
 }
 
-/** The stream and the messages of the release before. */
+/** The stream and messages of the previous release. */
 export class EarlierLog {
   readonly #parts: EarlierLogParts
   #last = '-'
@@ -34,12 +34,12 @@ export class EarlierLog {
     this.#parts = parts
   }
 
-  /** Reads from the beginning again: it may be another Redis. What is known already does nothing. */
+  /** Starts reading from the beginning: it may be another Redis. Known purges have no effect. */
   begin(): void {
     this.#last = '-'
   }
 
-  /** Takes in what was ordered since. */
+  /** Reads new purges. */
   async read(): Promise<void> {
     if (this.#reading) return
     this.#reading = true
@@ -49,13 +49,13 @@ export class EarlierLog {
     const isForeign = entries instanceof Fault && entries.isOtherType
     if (isForeign && !this.#isForeign)
       this.#parts.onForeign(
-        `${key} in Redis is no stream: another program has written it, and instances of an earlier release don't hear of purges; remove it (redis-cli DEL "${key}")`,
+        `${key} in Redis is not a stream: another program has written it, and instances of an earlier release miss purges; remove it (redis-cli DEL "${key}")`,
       )
     this.#isForeign = isForeign
     if (entries instanceof Fault) return
     for (const { id, value, fields } of entries) {
       this.#last = `(${id}`
-      // Ours: written for others.
+      // Our own, written for the previous release.
       if (fields > 1) continue
       const purge = readEarlierPurge(value, `earlier ${id}`)
       if (purge === null) client.onUnreadable()
@@ -63,7 +63,7 @@ export class EarlierLog {
     }
   }
 
-  /** Writes a purge as that release reads it; a field more tells it from its own. */
+  /** Writes a purge in the previous format; an additional field marks it as ours. */
   write({ id: _, ...purge }: Purge): void {
     const { client, key, channel } = this.#parts
     const text = JSON.stringify(purge)
@@ -75,7 +75,7 @@ export class EarlierLog {
       })
   }
 
-  /** A process of that release has found a key's answers untrue. @param message its id, then the key */
+  /** A process of the previous release wants the answers for a key forgotten. @param message process id, then the key */
   forget(key: string): void {
     const url = /^[^\n]*\n[^\n]*\nGET (\S+)$/.exec(key)?.[1]
     if (url === undefined) this.#parts.client.onUnreadable()

@@ -1,19 +1,19 @@
 /**
- * Values that are asked for in one turn of the event loop are asked for in one command: a reply of many costs little more
- * than a reply of one, and most of what a small value costs is the command around it.
+ * Batches the values requested in one turn of the event loop into one command: a reply with many small values costs little more than a
+ * reply with one.
  */
 
-/** Keys of one command at most. */
+/** Maximum keys per command. */
 const MAX_KEYS = 64
-/** A reply should not hold more than about so much: who waits for a small value must not wait for large ones as well. */
+/** Approximate maximum size of a reply, so that small values don't wait long for large ones. */
 const MAX_REPLY_BYTES = 256 * 1024
-/** Of each value seen, this part goes into what is taken for typical. */
+/** Weight of each new value in the moving average of sizes. */
 const WEIGHT = 1 / 16
 
-/** A value; null where there is none; undefined where nothing is known: no reply in time, or an error. */
+/** A value; null for none; undefined if unknown: no reply in time, or an error. */
 export type Value = Buffer | null | undefined
 
-/** Asks for the values of some keys, at least one. The reply has one for each, or is undefined. */
+/** Requests the values of at least one key. Returns one for each, or undefined. */
 export type AskForValues = (names: readonly string[]) => Promise<readonly (Buffer | null)[] | undefined>
 
 interface Batch {
@@ -21,7 +21,7 @@ interface Batch {
   readonly settle: ((value: Value) => void)[]
 }
 
-/** Gathers what is asked for. */
+/** Batches requests. */
 export class Gatherer {
   readonly #ask: AskForValues
   #batch: Batch | null = null

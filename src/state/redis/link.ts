@@ -1,6 +1,6 @@
 /**
- * What the instances of a cluster do in Redis, whatever it is: keys that begin with the cluster's name, scripts, and messages. A key
- * that another program has written is named to the operator.
+ * Access of cluster instances to Redis: keys with the cluster's prefix, scripts, and messages. Keys that another program has written are
+ * reported to the operator.
  *
  * All keys have the tag of the cluster in braces, so that one server of a Redis Cluster has them all.
  */
@@ -13,25 +13,25 @@ import { Seal } from './seal.ts'
 
 /** Settings of a link. */
 export interface LinkOptions extends RedisClientSettings {
-  /** The first one seals, all of them open; none: nothing is sealed. */
+  /** The first one seals, all of them open; without any, nothing is sealed. */
   readonly secrets?: readonly string[]
-  /** Called when all connections stand. */
+  /** Called when all connections are open. */
   onReady?(): void
-  /** Called when one of them is gone. */
+  /** Called when a connection closes. */
   onDown?(): void
-  /** Told when it turns out that nothing can be written, and with null when something can again. */
+  /** Called when writes start to fail, and with null when they succeed again. */
   onUnwritable?(why: string | null): void
-  /** Told when what lies under some keys is nothing that banyan writes there, and when no key is like that any more, with ''. */
+  /** Called for keys with contents that banyan doesn't write, and with '' when there are none any more. */
   onForeign?(message: string): void
 }
 
-/** KEYS: a hash. ARGV: a field, what is known of it, what it is to be. */
+/** KEYS: a hash. ARGV: a field, its expected value, its new value. */
 const RENEW = `
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return 0
 `
 
-/** What lies under the keys, by the first word of their names. */
+/** The types of keys, by the first word of their names. */
 const KINDS: Readonly<Record<string, string>> = {
   ...{ table: 'hash', revisions: 'hash', members: 'hash', offers: 'hash', turn: 'hash', lease: 'hash' },
   ...{
@@ -46,7 +46,7 @@ const KINDS: Readonly<Record<string, string>> = {
   ...{ 'ramps-wanted': 'string', 'ramps-changed': 'string' },
 }
 
-/** Without the table the instances fill it again, with the revisions that they have. */
+/** Keys to remove together: once the table is removed, the instances fill it again from their revisions. */
 const REMOVED_TOGETHER: Readonly<Record<string, readonly string[]>> = { revisions: ['revisions', 'table'] }
 
 /** Faults of a Redis that may still be read. */
@@ -54,7 +54,7 @@ const REFUSALS: readonly StateError['fault'][] = ['full', 'read-only', 'denied']
 
 const LOOK_AGAIN_MS = 1_000
 
-/** What a user of Redis must be allowed, as rules of an ACL. */
+/** The ACL rules that the Redis user needs. */
 const COMMANDS = '+@connection +@read +@write +@scripting +@pubsub +info +time +wait'
 
 /** The connections of one instance to the Redis of its cluster. */
@@ -66,12 +66,12 @@ export class ClusterLink {
   readonly #onForeign: (message: string) => void
   readonly #onUnwritable: (why: string | null) => void
   #unwritable: string | null = null
-  /** What is wrong with the keys that another program has written, by the key. */
+  /** Keys that another program has written, with a message for each. */
   readonly #foreign = new Map<string, string>()
   #looking: NodeJS.Timeout | undefined
   #isClosed = false
 
-  /** @param cluster its name: two in one Redis never meet */
+  /** @param cluster its name, which separates clusters in one Redis */
   constructor(cluster: string, options: LinkOptions) {
     this.#prefix = `banyan:{${cluster}}:`
     this.#onForeign = (message) => options.onForeign?.(message)
@@ -88,12 +88,12 @@ export class ClusterLink {
     })
   }
 
-  /** All connections stand. */
+  /** All connections are open. */
   get isConnected(): boolean {
     return this.#client.connected
   }
 
-  /** Why they don't, in a few words without addresses; null where they stand. */
+  /** Why not, in a few words without addresses; null if all connections are open. */
   get down(): string | null {
     if (this.isConnected) return null
     const { why } = this.#client
@@ -103,7 +103,7 @@ export class ClusterLink {
     return `${said}${this.#hintOf(said)}`
   }
 
-  /** What to do where Redis refuses this instance. */
+  /** A hint on what to do if Redis refuses this instance. */
   #hintOf(said: string): string {
     if (/NOAUTH|WRONGPASS/.test(said)) return ' (wrong user or password)'
     if (said.includes('is full')) return ' (raise its maxmemory)'
@@ -117,7 +117,7 @@ export class ClusterLink {
     return this.#isClosed
   }
 
-  /** Where topics are published: whoever hears one reads what it is about. */
+  /** The channel on which topics are published; subscribers then read what the topic is about. */
   get channel(): string {
     return this.key('messages')
   }
@@ -126,17 +126,17 @@ export class ClusterLink {
     return `${this.#prefix}${name}`
   }
 
-  /** What is wrong with keys that another program has written, and what to do; as far as they were used. */
+  /** Messages about keys that another program has written, as far as they have been used. */
   get foreign(): readonly string[] {
     return [...this.#foreign.values()]
   }
 
-  /** Why nothing can be written there, though it may answer; null where that is not known. */
+  /** Why writes fail although Redis may answer; null if none are known to. */
   get unwritable(): string | null {
     return this.#unwritable
   }
 
-  /** Tells what has become of something that is written all the time. @param error null: it was written */
+  /** Reports the outcome of a periodic write. @param error null for success */
   wrote(error: StateError | null): void {
     if (error !== null && !REFUSALS.includes(error.fault)) return
     const why = error && `${error.message.replace(/^redis/, 'its Redis')}: instances can't tell that they are there`
@@ -147,8 +147,8 @@ export class ClusterLink {
 
   /**
    * Runs a command.
-   * @param keys that it is about
-   * @param moreMs how long it may take by itself, milliseconds
+   * @param keys that it uses
+   * @param moreMs additional time for the command, milliseconds
    * @throws {StateError}
    */
   async run<T>(
@@ -170,7 +170,7 @@ export class ClusterLink {
     return this.run(keys, (redis) => redis.eval(text, keys.length, ...keys, ...args), read)
   }
 
-  /** Looks what lies under these keys. @returns what is wrong with them, or '' */
+  /** Checks the types of keys. @returns what is wrong with them, or '' */
   async #findForeign(keys: readonly string[]): Promise<string> {
     const before = this.#foreign.size
     const types = await this.#client.log(
@@ -198,7 +198,7 @@ export class ClusterLink {
     return keys.flatMap((key) => this.#foreign.get(key) ?? []).join('; ')
   }
 
-  /** Who has removed a key need not wait until it is next used. */
+  /** Checks bad keys again soon, to notice when they have been removed. */
   #lookAgain(): void {
     clearTimeout(this.#looking)
     if (this.#foreign.size === 0 || this.#isClosed) return
@@ -207,17 +207,17 @@ export class ClusterLink {
     }, LOOK_AGAIN_MS).unref()
   }
 
-  /** Replaces what is in a field of a hash, if it is still that. @throws {StateError} */
+  /** Replaces the value of a hash field if it is still the expected one. @throws {StateError} */
   async renew(key: string, field: string, before: string, after: string): Promise<void> {
     await this.script(RENEW, [key], [field, before, after], readInteger)
   }
 
-  /** Tells all that follow a topic to look. @throws {StateError} */
+  /** Notifies all listeners of a topic. @throws {StateError} */
   async tell(topic: string): Promise<void> {
     await this.run([], (redis) => redis.publish(this.channel, topic), readInteger)
   }
 
-  /** Calls `listener` when there is a message about the topic, or may have been one. @returns what ends that */
+  /** Calls `listener` when there is a message about the topic, or one may have been missed. @returns a function that removes it */
   onMessage(topic: string, listener: () => void): () => void {
     this.#topics.on(topic, listener)
     return () => this.#topics.off(topic, listener)

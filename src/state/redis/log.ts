@@ -1,10 +1,10 @@
 /**
- * The log of purges that processes share: a stream in Redis whose records are numbered without a hole. The stream alone says
- * what was ordered; a message is only a call to read it.
+ * The log of purges that processes share: a stream in Redis whose records are numbered without gaps. Only the stream counts; a message is
+ * just a prompt to read it.
  *
- * A process reads on from the last record that it has read, which must be there still. Where it is not, the log is another one:
- * Redis was emptied, restored or replaced, or a server that lacked the last records took over. Then the process looks for the last
- * record that is in both, reads all that come after that one, and writes again what the log lacks.
+ * A process reads on from the last record that it has read, which must still be there. If it is not, the log has been replaced: Redis was
+ * emptied, restored or exchanged, or a server without the last records took over. Then the process looks for the last record in common,
+ * reads everything after it, and writes again what the log lacks.
  */
 import { randomInt } from 'node:crypto'
 import { type Purge, readPurge, writePurge } from '../../rules/caching/purge.ts'
@@ -17,27 +17,27 @@ import { Fault } from './faults.ts'
 import { type Appended, readAppended, readInteger, readStream, type StreamEntry } from './replies.ts'
 import { fieldsOf } from './table-record.ts'
 
-/** Records that are read, or written again, in one command. */
+/** Records read or rewritten in one command. */
 const PAGE = 500
 
-/** More often than this in a row nobody is overtaken by others who write. */
+/** Attempts of a write that loses to concurrent writes; more in a row are unrealistic. */
 const MAX_ROUNDS = 500
 
-/** A replica that has not confirmed a record by then does not count. */
+/** How long to wait for a replica to confirm a record. */
 const REPLICA_WAIT_MS = 1000
-/** And then none is waited for during this. */
+/** After a timeout, replicas are not waited for during this time. */
 const REPLICA_PAUSE_MS = 1000
-/** A primary whose place another one has taken is made a replica by then. */
+/** By then, a primary that has been replaced has become a replica. */
 const DEMOTED_MS = 15_000
 
 /**
- * Appends records, each under the next number, to a log that begins here where there is none. ARGV: the position behind which they
- * have to come, or '' for the end; how many records are kept; the channel on which the others are told to read; of a new log the tag,
- * and what is left beside it (KEYS[2]), fields and values as JSON, or ''; then tag and text of each record.
+ * Appends records, each with the next number; starts a new log if there is none. ARGV: the position after which they must come, or ''
+ * for the end; how many records to keep; the channel to notify; for a new log, its tag, and fields and values as JSON for the hash beside
+ * it (KEYS[2]), or ''; then tag and text of each record.
  *
- * Returns the position of the first one, of the end where there are none, '' where the end is another one than asked for; how many
- * replicas are connected; and how many of those follow, since the others read all that there is first. What is no log, or has come to
- * the last number, begins anew: what was in it is known to who wrote it, and written again.
+ * Returns the position of the first record, or of the end if there are none, or '' if the end is not the expected one; how many replicas
+ * are connected; and how many of those are online, not still synchronizing. An invalid log, or one at the highest number, is started
+ * again: the processes know its records, and rewrite them.
  */
 const APPEND = `
 local key, last = KEYS[1], redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -75,38 +75,38 @@ local _, following = string.gsub(told, ',state=online', '')
 return {first or id, replicas, following}
 `
 
-/** A purge is small, and what it takes away makes room: it may be written where memory is full (Redis 7). */
+/** Purges may be written even if memory is full (Redis 7): they are small, and make room. */
 const EVEN_IF_FULL = '#!lua flags=allow-oom'
 
-/** What a log is made of. */
+/** Dependencies. */
 export interface SharedLogParts {
   readonly client: RedisClient
-  /** Of the stream. */
+  /** The key of the stream. */
   readonly key: string
-  /** Whoever hears `read` on it reads. */
+  /** On the message `read`, processes read the log. */
   readonly channel: string
   readonly purges: PurgeLog
-  /** Left with a log that begins, in one step. */
+  /** Written atomically with the start of a new log. */
   readonly note: TableNote | null
 }
 
 /** The shared log, as one process reads and writes it. */
 export class SharedLog {
   readonly #parts: SharedLogParts
-  /** How many ticks ago a purge has come that the log lacks: another worker may be about to write it. */
+  /** For purges that the log lacks: how many ticks ago they arrived. Another worker may be about to write them. */
   readonly #waited = new WeakMap<KnownPurge, number>()
   /** Ids of purges that are being written. */
   readonly #onTheirWay = new Set<string>()
-  /** For a replica: the wait that goes on, or the last one; and the one behind it. */
+  /** The current or last wait for a replica, and the next one. */
   #wait: Promise<boolean> = Promise.resolve(true)
   #nextWait: Promise<boolean> | null = null
   #waitAgainMs = Number.NEGATIVE_INFINITY
   readonly #reads = new FreshRun(() => this.#readToEnd(true))
   #writing = false
   #evenIfFull = true
-  /** The server has had replicas that follow since the connections stand. */
+  /** The server has had online replicas since the connections were opened. */
   #isReplicated = false
-  /** Until then it counts as one that had, since the one before had. */
+  /** Until then it counts as replicated, because the previous server was. */
   #replicatedUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: SharedLogParts) {
@@ -114,8 +114,8 @@ export class SharedLog {
   }
 
   /**
-   * Reads all that the log has at this moment.
-   * @returns whether that is known now
+   * Reads the log up to its current end.
+   * @returns whether that succeeded
    */
   read(): Promise<boolean> {
     return this.#reads.run()
@@ -123,7 +123,7 @@ export class SharedLog {
 
   /**
    * Writes a purge of this process.
-   * @returns null where others learn of it whatever fails from now on; else why they may not
+   * @returns null if the others will learn of it whatever fails from now on; else why they may not
    */
   async write(purge: Purge): Promise<string | null> {
     this.#onTheirWay.add(purge.id)
@@ -132,20 +132,20 @@ export class SharedLog {
     if (appended instanceof Fault) return appended.message
     void this.read()
     const isConfirmed = appended.replicas > 0 && (await this.#isConfirmed())
-    // What only copies the server, such as a backup, never follows: it is no replica when it has gone.
+    // A client that only copies the server, such as a backup, never goes online, and doesn't count as a replica after it has gone.
     if (appended.following > 0 || isConfirmed) this.#isReplicated = true
-    // One that has just lost its replicas may be a primary whose place another one has taken.
+    // A server that has just lost its replicas may be a primary that has been replaced.
     const isReplicated = this.#isReplicated || performance.now() < this.#replicatedUntilMs
     return isConfirmed || (appended.replicas === 0 && !isReplicated) ? null : 'no replica of redis has confirmed it'
   }
 
-  /** After a new connection, which may lead to another server, or to the old primary again. */
+  /** After a reconnect, possibly to another server, or to the old primary again. */
   begin(): void {
     if (this.#isReplicated) this.#replicatedUntilMs = performance.now() + DEMOTED_MS
     this.#isReplicated = false
   }
 
-  /** Writes what the log lacks: what others were to write after a while, what was lost at once. To be called now and then. */
+  /** Writes what the log lacks: purges that others should have written after a while, or with `atOnce` all of them. Call it periodically. */
   async mend(atOnce: boolean): Promise<void> {
     if (this.#writing) return
     this.#writing = true
@@ -155,13 +155,13 @@ export class SharedLog {
       for (let round = 0; round < MAX_ROUNDS; round++) {
         const batch = due.filter((known) => purges.unshared.has(known)).slice(0, PAGE)
         if (batch.length === 0) return
-        // Behind what is known only: somebody else may have written the same meanwhile.
+        // Only after the known position: another process may have written the same purges meanwhile.
         const appended = await this.#append(
           purges.position,
           batch.map(({ purge }) => purge),
         )
         if (appended instanceof Fault || !(await this.read())) return
-        // Neither written by somebody else nor read back: not now.
+        // Written, but not read back: try later.
         if (appended.first !== '' && batch.every((known) => purges.unshared.has(known))) return
       }
     } finally {
@@ -177,7 +177,7 @@ export class SharedLog {
 
   async #append(behind: string, records: readonly Purge[]): Promise<Appended | Fault> {
     const { client, key, channel } = this.#parts
-    // Large, and needed only where there is no log for sure.
+    // The note is large, and needed only if there is certainly no log.
     const written = records.length === 0 ? this.#parts.note?.written : undefined
     const note = written === undefined ? '' : JSON.stringify(fieldsOf(written))
     const texts = records.flatMap((purge) => [newTag(), writePurge(purge)])
@@ -194,8 +194,8 @@ export class SharedLog {
   }
 
   /**
-   * Whether some replica has what was written until now. The connection stands still while one is waited for: that is done once at a
-   * time, for all.
+   * Whether a replica has confirmed everything written so far. The connection is blocked during a wait, so there is only one wait at a
+   * time, shared by all callers.
    */
   #isConfirmed(): Promise<boolean> {
     this.#nextWait ??= this.#wait.then(() => {
@@ -209,7 +209,7 @@ export class SharedLog {
   async #waitForReplica(): Promise<boolean> {
     if (performance.now() < this.#waitAgainMs) return false
     const { client, key } = this.#parts
-    // The key leads to the right node of a Cluster.
+    // The key selects the right node of a Cluster.
     const wait = [
       ['exists', key],
       ['wait', '1', String(REPLICA_WAIT_MS)],
@@ -224,7 +224,7 @@ export class SharedLog {
     return confirmed
   }
 
-  /** @param mayBegin whether a log may begin: once in a reading, a Redis that goes on having none is looked at again later */
+  /** @param mayBegin whether a new log may be started; only once per read, after which a Redis without a log is retried later */
   async #readToEnd(mayBegin: boolean): Promise<boolean> {
     const { client, key, purges } = this.#parts
     for (;;) {
@@ -238,7 +238,7 @@ export class SharedLog {
     }
   }
 
-  /** Reads backwards to the last record that is known, and forgets what was known to come after that one. */
+  /** Reads backwards to the last known record, and discards the known positions after it. */
   async #readAnew(mayBegin: boolean): Promise<boolean> {
     const { client, key, purges } = this.#parts
     const found: StreamEntry[] = []
@@ -252,7 +252,7 @@ export class SharedLog {
       if (entries.length < PAGE) break
     }
     found.reverse()
-    // A log whose first records have been dropped is the one that was known, further on than this process was away for.
+    // If its first records have been trimmed, it is the same log, which has moved on while this process was away.
     const isTrimmed = common === undefined && found.length > 0 && (sequenceOf(found[0]!.id) ?? 0) > 1
     if (!isTrimmed) purges.cut(common === undefined ? -1 : sequenceOf(common.id)!)
     for (const entry of found) this.#take(entry)
@@ -271,7 +271,7 @@ export class SharedLog {
   }
 }
 
-/** Tells a record from others of its number. Not 0: no stream takes 0-0. */
+/** Distinguishes a record from others with the same number. Not 0, because 0-0 is not a valid stream id. */
 function newTag(): string {
   return String(randomInt(1, 2 ** 48 - 1))
 }

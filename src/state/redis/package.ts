@@ -1,17 +1,17 @@
 /**
- * Loads ioredis where a Redis is configured, and undoes what loading it does to every string of the process.
+ * Loads ioredis if a Redis is configured, and undoes a slowdown of all strings in the process that loading it causes.
  */
 import { createRequire } from 'node:module'
 
-/** Reads enough for V8 to collect feedback on the read, which is when it turns a prototype fast again. */
+/** Enough reads for V8 to collect feedback, at which point it makes a prototype fast again. */
 const READS = 20_000
 
 /**
  * The package, loaded at the first call: without a Redis its 10 MiB are saved.
  *
- * It has a subclass of String, and a prototype that gets an heir falls back to a dictionary in V8. Objects that are read
- * through it turn it fast again, primitive strings never do: compiled code would look `charCodeAt` and its like up at every
- * call for as long as the process lives (measured: 2 us of a forwarded request). So it is read through an object here.
+ * The package has a subclass of String, and a prototype that gets a subclass falls back to dictionary mode in V8. Property reads through
+ * objects make it fast again, reads through primitive strings never do: compiled code would look up `charCodeAt` and the like at every
+ * call for the life of the process (measured: 2 us per forwarded request). So it is read through an object here.
  */
 export function loadRedis(): typeof import('ioredis') {
   const ioredis = createRequire(import.meta.url)('ioredis') as typeof import('ioredis')
@@ -24,11 +24,11 @@ function methodOf(text: string): unknown {
   return text.charCodeAt
 }
 
-/** What its reader of replies is made of, as far as it is needed here. */
+/** The parts of its reply parser that are used here. */
 interface DataHandler {
   readonly redis: object
   dispatch(reply: () => void): void
-  /** Ends the connection, and fails what was asked on it. */
+  /** Ends the connection, and fails its pending commands. */
   returnFatalError(error: Error): void
 }
 
@@ -36,9 +36,9 @@ const contained = new WeakSet<object>()
 let patched = false
 
 /**
- * Keeps what a reply makes the package throw within its connection, which ends by it. The package itself throws it again
- * where nobody can catch it, which would end the process: a message without a channel is enough.
- * @param client one of this process's own; others that share the package stay as they are
+ * Makes exceptions while parsing a reply end only that connection. The package rethrows them where nothing can catch them, which would end
+ * the process: a pub/sub message without a channel is enough.
+ * @param client one of banyan's own; other users of the package are not affected
  */
 export function containFaults(client: object): void {
   contained.add(client)

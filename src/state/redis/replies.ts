@@ -1,36 +1,36 @@
 /**
- * Replies of Redis, read by their shape. A Redis is a peer like any other: of another version, behind a proxy, at fault, or
- * shared with programs that use the same keys. What does not have the expected shape is no reply.
+ * Parsers for Redis replies, which check their shape: Redis may be of another version, behind a proxy, faulty, or shared with programs
+ * that use the same keys.
  */
 
 /**
  * Reads a reply as the client library gives it.
- * @returns undefined where it does not have the shape that the command promises
+ * @returns undefined if it does not have the shape that the command promises
  */
 export type ReadReply<T> = (reply: unknown) => T | undefined
 
-/** The reply to a SET: stored, or null where NX or XX kept it from being stored. */
+/** The reply to a SET: stored, or null if NX or XX prevented it. */
 export const readSet: ReadReply<'OK' | null> = (reply) => (reply === 'OK' || reply === null ? reply : undefined)
 
 /** An integer, such as the replies to DEL, PUBLISH and PEXPIRE. */
 export const readInteger: ReadReply<number> = (reply) => (Number.isSafeInteger(reply) ? (reply as number) : undefined)
 
-/** A lock: for how many milliseconds more it lasts, 0 where it was taken just now, and the token of its holder. */
+/** A lock: the milliseconds until it expires, 0 if it was taken just now, and the token of its holder. */
 export const readLock: ReadReply<{ readonly leftMs: number; readonly token: string }> = (reply) => {
   if (!Array.isArray(reply) || reply.length !== 2) return undefined
   const [leftMs, token] = reply as unknown[]
   return typeof leftMs === 'number' && leftMs >= 0 && typeof token === 'string' ? { leftMs, token } : undefined
 }
 
-/** The reply to a GET: bytes, or null where there is none. */
+/** The reply to a GET: bytes, or null for none. */
 export const readValue: ReadReply<Buffer | null> = (reply) =>
   reply === null || Buffer.isBuffer(reply) ? reply : undefined
 
-/** The reply to a GET as text; null where there is none. */
+/** The reply to a GET as text; null for none. */
 export const readText: ReadReply<{ readonly text: string | null }> = (reply) =>
   reply === null || typeof reply === 'string' ? { text: reply } : undefined
 
-/** The reply to an HGETALL as text; empty where there is none. */
+/** The reply to an HGETALL as text; empty for none. */
 export const readFields: ReadReply<Readonly<Record<string, string>>> = (reply) =>
   typeof reply === 'object' && reply !== null && Object.values(reply).every((value) => typeof value === 'string')
     ? (reply as Record<string, string>)
@@ -56,13 +56,13 @@ export function readTypes(count: number): ReadReply<readonly string[]> {
 export const readStreamId: ReadReply<string> = (reply) =>
   typeof reply === 'string' && /^[0-9]{1,20}-[0-9]{1,20}$/.test(reply) ? reply : undefined
 
-/** What appending to the shared log has come to. */
+/** The result of appending to the shared log. */
 export interface Appended {
-  /** The first record; '' where the log ends elsewhere. */
+  /** The first record; '' if the log ends elsewhere. */
   readonly first: string
-  /** That are connected. */
+  /** Connected replicas. */
   readonly replicas: number
-  /** Of those, that have all that there was before. */
+  /** Connected replicas that are online, having synchronized. */
   readonly following: number
 }
 
@@ -79,7 +79,7 @@ export const readAppended: ReadReply<Appended> = (reply) => {
 /** An entry of a stream. */
 export interface StreamEntry {
   readonly id: string
-  /** Of its first field; '' where it has none. */
+  /** The value of its first field; '' for none. */
   readonly value: string
   readonly fields: number
 }

@@ -1,35 +1,35 @@
 /**
- * Seals what instances of a cluster store in Redis: with a secret, whoever can write to Redis but does not know it can't make a
- * record that an instance believes, nor put one under another key. What nobody else may read is encrypted.
+ * Seals what instances of a cluster store in Redis: somebody who can write to Redis but doesn't know the secret can't forge a record or
+ * move one to another key. Confidential records are encrypted.
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 
 const MAC_LENGTH = 64
 
-/** AES-256-GCM, with a random nonce (96 bits, NIST SP 800-38D section 8.2.2) before and the tag behind what is encrypted. */
+/** AES-256-GCM: a random nonce (96 bits, NIST SP 800-38D section 8.2.2), the ciphertext, the tag. */
 const CIPHER = 'aes-256-gcm'
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 
-/** Makes and checks seals. A sealed text is the MAC in hex, nothing without a secret, a dot, and the text. */
+/** Makes and checks seals. A sealed text is the MAC in hex (empty without a secret), a dot, and the text. */
 export class Seal {
   readonly #keys: readonly Buffer[]
 
   /**
-   * @param cluster a record of one cluster is none of another one
-   * @param secrets the first makes seals, all of them check; none: records carry no MAC
+   * @param cluster name of the cluster: its records are not valid in another one
+   * @param secrets the first one makes seals, all of them check; without any, records have no MAC
    */
   constructor(cluster: string, secrets: readonly string[]) {
     this.#keys = secrets.map((secret) => createHmac('sha256', secret).update(`banyan cluster ${cluster}`).digest())
   }
 
-  /** @param key what the text is stored under */
+  /** @param key under which the text is stored */
   close(key: string, text: string): string {
     const [first] = this.#keys
     return `${first === undefined ? '' : macOf(first, key, text).toString('hex')}.${text}`
   }
 
-  /** @returns the text, or null where it is not sealed for this key by one of the secrets */
+  /** @returns the text, or null if it is not sealed for this key with one of the secrets */
   open(key: string, sealed: string): string | null {
     if (this.#keys.length === 0) return sealed.startsWith('.') ? sealed.slice(1) : null
     if (sealed[MAC_LENGTH] !== '.') return null
@@ -39,12 +39,12 @@ export class Seal {
     return isGood ? text : null
   }
 
-  /** Whether something may have been sealed with another secret than the first one. */
+  /** Whether records may be sealed with a secret other than the first one. */
   get hasEarlier(): boolean {
     return this.#keys.length > 1
   }
 
-  /** What another secret than the first one has sealed, sealed with the first one; null for what is, or can't be opened. */
+  /** Reseals with the first secret what another one has sealed; null if it is sealed with the first one already, or can't be opened. */
   renewed(key: string, sealed: string): string | null {
     const text = this.hasEarlier ? this.open(key, sealed) : null
     const again = text === null ? null : this.close(key, text)
@@ -62,7 +62,7 @@ export class Seal {
     return 'it was sealed with another --cluster-secret, or is damaged: start this instance with the secret of the others'
   }
 
-  /** Encrypts a text with the first secret. @param key what it is stored under @throws {Error} where there is no secret */
+  /** Encrypts a text with the first secret. @param key under which it is stored @throws {Error} there is no secret */
   hide(key: string, text: string): string {
     const [first] = this.#keys
     if (first === undefined) throw new Error('there is no secret to encrypt with')
@@ -72,7 +72,7 @@ export class Seal {
     return Buffer.concat([...hidden, cipher.getAuthTag()]).toString('base64url')
   }
 
-  /** @returns the text, or null where it was not encrypted for this key with one of the secrets */
+  /** @returns the text, or null if it was not encrypted for this key with one of the secrets */
   reveal(key: string, hidden: string): string | null {
     const bytes = Buffer.from(hidden, 'base64url')
     if (bytes.length < NONCE_BYTES + TAG_BYTES) return null
@@ -83,14 +83,14 @@ export class Seal {
         const text = decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES))
         return Buffer.concat([text, decipher.final()]).toString('utf8')
       } catch {
-        // Of another secret, or changed.
+        // Encrypted with another secret, or modified.
       }
     }
     return null
   }
 }
 
-/** A key of its own: one that makes MACs encrypts nothing. */
+/** A separate key: MAC keys are not used for encryption. */
 function cipherKeyOf(own: Buffer): Buffer {
   return createHmac('sha256', own).update('banyan encryption').digest()
 }

@@ -1,6 +1,6 @@
 /**
- * Hears from the Sentinels when another master has taken over. The old one may go on taking writes for seconds, and its
- * connections stand: nobody else says that it is to be left.
+ * Learns from the Sentinels when another master has taken over. The old master may accept writes for seconds more and keeps its
+ * connections open, so nothing else would make us leave it.
  */
 import type { Redis, RedisOptions } from 'ioredis'
 import { containFaults, loadRedis } from './package.ts'
@@ -14,7 +14,7 @@ export class Sentinels {
   readonly #clients: readonly Redis[]
 
   /**
-   * @param options of the connections
+   * @param options for the connections
    * @param onSwitch another server is the master
    */
   constructor({ nodes, master }: RedisAddress, options: Omit<RedisOptions, 'replyMapping'>, onSwitch: () => void) {
@@ -22,7 +22,7 @@ export class Sentinels {
     this.#clients = nodes.map(({ host, port }) => {
       const client = new Redis({ ...options, host, port, enableReadyCheck: false })
       containFaults(client)
-      // One that is away is connected to again.
+      // The client reconnects by itself.
       client.on('error', () => {})
       client.on('ready', () => client.subscribe(CHANNEL).catch(() => {}))
       client.on('message', (_channel: string, text: unknown) => {

@@ -1,6 +1,6 @@
 /**
- * The state in Redis, for instances that are one. All keys have the tag of the cluster in braces, so that one server of a Redis
- * Cluster has them all, and each change is one script.
+ * The state store in Redis, shared by the instances of a cluster. All keys have the cluster's name as their hash tag, so that one node of
+ * a Redis Cluster has them all, and each change is one script.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -24,20 +24,20 @@ import {
 import type { ClusterLink } from './link.ts'
 import { type ReadReply, readInteger, readStream } from './replies.ts'
 
-/** Messages that are kept of a topic. */
+/** How many messages of a topic are kept. */
 const MAX_MESSAGES = 1000
 
-/** An addition whose reply is lost is sent again; the same one counts once within this time, seconds. */
+/** How long ids of additions are remembered, seconds: one whose reply was lost is sent again, and must count once. */
 const REPEAT_S = 600
 const ATTEMPTS = 5
 const PAUSE_MS = 500
 
-/** Milliseconds of the server's clock: instances may have different ones. */
+/** Milliseconds on the server's clock, because the clocks of instances may differ. */
 const NOW = `local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
-/** A script stops where a key is of another type, and what it has written by then stays: it looks before it writes. */
+/** Checks key types before any write: a script that fails half-way keeps what it has written. */
 const LOOK = `
 local function look(command, from, to) for at = from, to do redis.call(command, KEYS[at]) end end
 `
@@ -63,7 +63,7 @@ local function put(field, value)
 end
 `
 
-/** A Redis that was emptied, or has failed over, counts its tokens again: two holders may have the same. */
+/** Compares token and holder: after Redis was emptied or has failed over, two holders may have the same token. */
 const HELD = `
 local function is_held(lease, token, holder)
   local known = redis.call('HMGET', lease, 'token', 'holder')

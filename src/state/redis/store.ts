@@ -1,9 +1,9 @@
 /**
- * The shared store over Redis: one value per variant, locks with a lease, the log of purges, and a channel on which processes
- * tell each other of fills and of what is new in the log.
+ * The shared cache store in Redis: one value per variant, locks with a lease, the log of purges, and a channel for notifications of fills
+ * and new log records.
  *
- * Keys, all below the prefix: `e:HASH` an entry, `l:HASH` a lock, `{log}` a stream of the last purges, `{log}table` what was in
- * force last, and `purges`, the purges for the release before. No others are touched, and none is listed.
+ * Keys, all with the prefix: `e:HASH` an entry, `l:HASH` a lock, `{log}` a stream of the last purges, `{log}table` the table last in
+ * force, and `purges`, the purges for the previous release. No other keys are touched, and keys are never listed.
  */
 import { hash, randomUUID } from 'node:crypto'
 import type { Purge } from '../../rules/caching/purge.ts'
@@ -28,36 +28,36 @@ import { TableRecord } from './table-record.ts'
 
 /** Settings of the store. */
 export interface RedisStoreSettings extends RedisClientSettings {
-  /** Begins every key and the channel: `banyan:`. */
+  /** Prefix of every key and of the channel: `banyan:`. */
   readonly prefix: string
-  /** Told of each change between up and down, for the log; down with a few words on why. */
+  /** Called on each change between up and down, for the log; when down, with the reason in a few words. */
   onState(up: boolean, why: string | null): void
-  /** Told what is wrong with a key that another program has written, and what to do. */
+  /** Called if another program has written a key, with what to do. */
   onForeign?(message: string): void
 }
 
 /**
- * A lock lasts for so many deadlines unless it is renewed, within these bounds. Nobody is held longer by one whose holder has
- * died, is cut off, or does not know that it has it.
+ * A lock expires after this many deadlines unless renewed, within these bounds. A holder that has died, is cut off, or doesn't know that
+ * it has the lock blocks others no longer.
  */
 const LEASE_DEADLINES = 5
 const SHORTEST_LEASE_MS = 100
 const LONGEST_LEASE_MS = 5000
 
-/** Takes a lock, also from what can't be one. Returns 0 and our token, or for how long another one lasts, and its token. */
+/** Takes a lock, replacing an invalid value. Returns 0 and our token, or the remaining time of another holder and its token. */
 const TAKE = `
 local value, left = redis.pcall('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
 if type(value) == 'string' and #value == 36 and left > 0 and left <= ${LONGEST_LEASE_MS} then return {left, value} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {0, ARGV[1]}
 `
-/** Deletes or extends a lock only where it is still ours. */
+/** Delete or extend a lock only if it is still ours. */
 const RELEASE = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0"
 const RENEW = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('PEXPIRE',KEYS[1],ARGV[2]) end return 0"
 
-/** How often the log is read beside the messages: a message that was lost is late by no more. */
+/** How often the log is polled: a lost message delays a purge by at most this. */
 const LOOK_MS = 1000
-/** After so many looks in vain it is said that Redis is not there. */
+/** Failed polls after which Redis is reported as down. */
 const VAIN_LOOKS = 3
 
 /** A Redis as a store. */
@@ -75,9 +75,9 @@ export class RedisStore implements RemoteStore {
   #log: SharedLog | null = null
   #earlier: EarlierLog | null = null
   #table: TableRecord | null = null
-  /** The log has been read since the connections stand: what lies in Redis can be judged. */
+  /** The log has been read since the connections were opened, so entries in Redis can be checked against purges. */
   #inStep = false
-  /** What was said last; null before anything was. */
+  /** The last reported state; null before the first report. */
   #saidUp: boolean | null = null
   #vainLooks = 0
   #hits = 0
@@ -123,7 +123,7 @@ export class RedisStore implements RemoteStore {
   }
 
   async set(key: string, entry: CacheEntry, lastsMs: number): Promise<void> {
-    // In a Redis that can't be reached nothing can be kept: don't even write it down.
+    // Don't even encode an entry for a Redis that can't be reached.
     if (!this.usable || lastsMs < 1) return
     const bytes = encodeEntry(entry)
     const name = this.#name('e', key)
@@ -151,7 +151,7 @@ export class RedisStore implements RemoteStore {
     const reply = await this.#client.run((redis) => {
       sent = true
       const taken = redis.eval(TAKE, 1, name, token, this.#leaseMs)
-      // Also where it is ours when nobody waits for the reply any more: we fill it all the same.
+      // Even if the reply comes too late to be waited for: the lock is ours, and we fill the entry all the same.
       taken.then(
         (late) => {
           if (readLock(late)?.leftMs === 0 && !released) renewal = setInterval(renew, this.#leaseMs / 3).unref()

@@ -1,6 +1,6 @@
 /**
- * What a table says of stored answers, beside the log of purges: a process that starts finds what was in force before it, and
- * purges what an edit from that to its own table would have purged.
+ * The cache-related part of the table, stored beside the log of purges: a starting process finds the table that was in force before, and
+ * purges what an edit from that one to its own would have purged.
  */
 import type { PurgeLog } from '../caching/purges.ts'
 import type { TableNote, WrittenNote } from '../caching/remote.ts'
@@ -8,7 +8,7 @@ import type { RedisClient } from './client.ts'
 import { Fault } from './faults.ts'
 import { readFields, readInteger } from './replies.ts'
 
-/** What it is made of. */
+/** Dependencies. */
 export interface TableRecordParts {
   readonly client: RedisClient
   readonly key: string
@@ -17,9 +17,9 @@ export interface TableRecordParts {
 }
 
 /**
- * Writes the pieces of a note that are others than in the one that lies there. ARGV: the prints of that one, or '' to write over
- * whatever there is, and of the new one; then place and text of each piece, '' for one that is gone. Returns 1, or 0 where another
- * one lies there. Whoever has the same table may have written it already.
+ * Writes the pieces of a note that differ from the stored one. ARGV: the expected fingerprint of the stored note, or '' to overwrite
+ * anything, and that of the new one; then position and text of each piece, '' to remove it. Returns 1, also if the new note is stored
+ * already, or 0 if a different one is.
  */
 const WRITE = `
 if ARGV[1] == '' then
@@ -46,21 +46,21 @@ export function fieldsOf({ pieces, print }: WrittenNote): string[] {
 export class TableRecord {
   readonly #parts: TableRecordParts
   #compared = false
-  /** What is known to lie there, or null. */
+  /** The note known to be stored, or null. */
   #written: WrittenNote | null = null
 
   constructor(parts: TableRecordParts) {
     this.#parts = parts
   }
 
-  /** After a new connection, which may lead to another server. */
+  /** After a reconnect, possibly to another server. */
   begin(): void {
     this.#written = null
   }
 
   /**
-   * Compares it with this process's table, once.
-   * @returns whether that has been done: before, nobody knows what of the stored answers is still of use
+   * Compares the stored note with this process's table, once.
+   * @returns whether that has been done: before, it is unknown which stored answers are still valid
    */
   async compare(): Promise<boolean> {
     if (this.#compared) return true
@@ -74,10 +74,10 @@ export class TableRecord {
     return true
   }
 
-  /** Writes what of it is another, or all where it was lost. To be called now and then, so that a Redis that is short of memory keeps it. */
+  /** Writes what differs, or everything if it was lost. Call it periodically, so that a Redis short of memory doesn't evict it. */
   async write(): Promise<void> {
     const { client, key, note, purges } = this.#parts
-    // A process that ends before others know what it has purged leaves the old one to the next.
+    // If this process ends before the others know its purges, the next one must find the old note.
     if (purges.unshared.size > 0) return
     const { written } = note
     const before = this.#written
@@ -87,7 +87,7 @@ export class TableRecord {
     else this.#written = (await this.#put(null, written)) ? written : null
   }
 
-  /** @returns whether it lies there */
+  /** @returns whether it is stored now */
   async #put(before: WrittenNote | null, { pieces, print }: WrittenNote): Promise<boolean> {
     const { client, key } = this.#parts
     const changed = pieces.flatMap((text, at) => (text === (before?.pieces[at] ?? '') ? [] : [String(at), text]))

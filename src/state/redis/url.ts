@@ -1,5 +1,5 @@
 /**
- * Where Redis is: one server, a Sentinel's master, or a Cluster, read from one URL.
+ * Parses Redis URLs: one server, a Sentinel's master, or a Cluster.
  */
 
 /** One address. */
@@ -8,7 +8,7 @@ export interface RedisNode {
   readonly port: number
 }
 
-/** What a Redis URL says. */
+/** A parsed Redis URL. */
 export interface RedisAddress {
   readonly kind: 'single' | 'sentinel' | 'cluster'
   /** The server, the sentinels, or some nodes of the cluster. */
@@ -18,18 +18,18 @@ export interface RedisAddress {
   readonly password: string | null
   /** Index of the database; a cluster has only 0. */
   readonly database: number
-  /** The name that the sentinels know the master by; '' elsewhere. */
+  /** The sentinels' name for the master; '' for other kinds. */
   readonly master: string
 }
 
-/** How the forms are written, for help and errors. */
+/** The accepted forms, for help and errors. */
 export const REDIS_URL_FORMS =
   'redis://[user:password@]host[:port][/database], rediss:// for TLS, redis+sentinel://host:port,host:port/master[/database], redis+cluster://host:port,host:port'
 
 const FORM = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:([^@/]*)@)?([^/?#]+)((?:\/[^/?#]+)*)\/?$/
 const NODE = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+))(?::([0-9]{1,5}))?$/
 
-/** Reads a URL; null where it is none of the forms of `REDIS_URL_FORMS`. */
+/** Parses a URL; null if it has none of the forms in `REDIS_URL_FORMS`. */
 export function parseRedisUrl(text: string): RedisAddress | null {
   const found = FORM.exec(text)
   if (!found) return null

@@ -76,7 +76,7 @@ test('another program has written what it shares purges by: that is told once, a
   const looks = remoteOf(rig).errors + 2
   await patiently(() => remoteOf(rig).errors >= looks)
   const told = expect.stringMatching(
-    /^banyan:purges in Redis is no stream.*remove it \(redis-cli DEL "banyan:purges"\)$/,
+    /^banyan:purges in Redis is not a stream.*remove it \(redis-cli DEL "banyan:purges"\)$/,
   )
   expect(heard).toEqual(['up', told])
   expect(remoteOf(rig).state).toBe('up')
