@@ -1,17 +1,17 @@
 /**
- * Certificates that are ordered by ACME.
+ * Settings for certificates by ACME.
  */
 import { domainToASCII } from 'node:url'
 import { type ChallengeKind, flawOfAcmeName } from '../rules/acme/names.ts'
 import { type Flags, orNull, readList, SettingsError, type ValuesOf } from './flag.ts'
 
 export interface AcmeSettings {
-  /** Names that certificates are ordered for. */
+  /** Names to order certificates for. */
   readonly acme: readonly string[]
   /** The directory of the authority. */
   readonly acmeDirectory: string
   readonly acmeEmail: string | null
-  /** The account's key at the authority's customers' side, by its id; null for none. */
+  /** External account binding: key id and HMAC key; null for none. */
   readonly acmeEab: { readonly kid: string; readonly key: string } | null
   readonly acmeChallenges: readonly ChallengeKind[]
   /** The folder of account and certificates; null for one in the state folder. */
@@ -22,7 +22,7 @@ export const ACME_FLAGS = {
   acme: {
     value: 'LIST',
     fallback: '',
-    help: 'names to order certificates for by ACME (docs/guides/tls.md), for --tls; agrees to the terms of the authority',
+    help: 'names to order certificates for by ACME, for --tls (docs/guides/tls.md); you agree to the terms of the authority',
     read: readAcmeNames,
     needs: 'tls',
   },
@@ -43,7 +43,7 @@ export const ACME_FLAGS = {
   'acme-eab-kid': {
     value: 'ID',
     fallback: '',
-    help: 'id of the external account binding, for authorities that know their customers',
+    help: 'key id of the external account binding, for authorities that require one',
     read: orNull,
     needs: 'acme',
   },
@@ -57,7 +57,7 @@ export const ACME_FLAGS = {
   'acme-challenge': {
     value: 'LIST',
     fallback: 'tls-alpn-01,http-01',
-    help: 'ways to show the authority that names lead here, the preferred one first',
+    help: 'challenge types, by preference',
     read: readChallenges,
     needs: 'acme',
   },
@@ -82,7 +82,7 @@ export function acmeSettings(values: ValuesOf<typeof ACME_FLAGS>): AcmeSettings 
   }
 }
 
-/** All certificates are sent to each worker with each challenge: more would hold up requests there. */
+/** With each challenge, all certificates are sent to each worker: more of them would delay requests there. */
 const MAX_ACME_NAMES = 100
 
 function readAcmeNames(text: string): readonly string[] {

@@ -48,7 +48,7 @@ export const ADMIN_FLAGS = {
   'admin-tls-key': {
     value: 'FILE',
     fallback: '',
-    help: 'key of --admin-tls-cert (PEM); the same file where that holds both',
+    help: 'key of --admin-tls-cert (PEM); may be the same file if it holds both',
     read: orNull,
     needs: 'admin-tls-cert',
   },
@@ -61,13 +61,13 @@ export const ADMIN_FLAGS = {
   webhook: {
     value: 'URL',
     fallback: '',
-    help: 'is told of ramps and deploys by POST: https://, or http:// on this machine',
+    help: 'URL that is notified of ramps and deploys by POST: https://, or http:// on this machine',
     read: readWebhook,
   },
   'webhook-secret': {
     value: 'SECRET',
     fallback: '',
-    help: 'signs what --webhook is sent; prefer the environment variable',
+    help: 'key that signs the notifications to --webhook; prefer the environment variable',
     read: readWebhookSecret,
     needs: 'webhook',
   },

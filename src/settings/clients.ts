@@ -1,5 +1,5 @@
 /**
- * Where clients connect, who they are, and how long they may take.
+ * Settings for clients: addresses, trust, limits and timeouts.
  */
 import { availableParallelism } from 'node:os'
 import { UNIX_PEER } from '../rules/http/exchange.ts'
@@ -33,7 +33,7 @@ export interface ClientSettings {
   readonly listenMode: number
   /** Worker processes; 0 for a single process. */
   readonly workers: number
-  /** The peers whose connections begin with a header of the PROXY protocol. */
+  /** The peers whose connections begin with a PROXY protocol header. */
   readonly proxyProtocol: readonly string[]
   /** Clients may speak HTTP/2 without TLS. */
   readonly h2c: boolean
@@ -63,7 +63,7 @@ export const CLIENT_FLAGS = {
   'listen-mode': {
     value: 'MODE',
     fallback: '0660',
-    help: 'permissions of the file of --listen unix:PATH: whoever may write to it may connect',
+    help: 'file permissions of --listen unix:PATH; clients need write permission to connect',
     read: readMode,
   },
   workers: {
@@ -182,8 +182,8 @@ export function clientSettings(values: ValuesOf<typeof CLIENT_FLAGS>): ClientSet
 }
 
 /**
- * Takes the sockets that systemd has passed: the first one is that of --listen, where it takes one.
- * @throws {SettingsError} if there are not as many as are expected
+ * Assigns the sockets passed by systemd: the first one to --listen, if it takes one.
+ * @throws {SettingsError} the number of sockets is not the expected one
  */
 export function handedOver(
   listen: Place,

@@ -30,7 +30,7 @@ export const LOG_FLAGS = {
   'otlp-sample': {
     value: 'PERCENT',
     fallback: '100',
-    help: 'exchanges that are traced; where a trusted proxy sends traceparent, it decides',
+    help: 'share of exchanges to trace; if a trusted proxy sends traceparent, it decides',
     read: (text: string) => told(() => readShare(text)),
     needs: 'otlp',
   },

@@ -86,7 +86,7 @@ export const TABLE_FLAGS = {
   cluster: {
     value: 'NAME',
     fallback: '',
-    help: 'this instance is one of a cluster: table, revisions, servers, evidence and ramps are shared through Redis (docs/guides/instances.md)',
+    help: 'join this cluster: table, revisions, servers, evidence and ramps are shared through Redis (docs/guides/instances.md)',
     read: readClusterName,
   },
   'cluster-redis': {
@@ -99,27 +99,27 @@ export const TABLE_FLAGS = {
   'cluster-secret': {
     value: 'SECRET',
     fallback: '',
-    help: 'secret that seals what is stored there; further ones after a comma are accepted too',
+    help: 'secret that authenticates what is stored there; further ones after a comma are accepted too',
     read: readCookieSecrets,
     needs: 'cluster',
   },
   'cluster-replicas': {
     value: 'N',
     fallback: '0',
-    help: 'replicas of that Redis that must have an edit before it is answered',
+    help: 'replicas of that Redis to wait for, for a second, before an edit is answered',
     read: readReplicas,
     needs: 'cluster',
   },
   'follow-table': {
     value: '',
     fallback: 'false',
-    help: 'with --cluster: make changes of the table file revisions of the cluster, unless the table was changed elsewhere',
+    help: 'with --cluster: a change of the table file becomes a revision of the cluster, unless the table was changed elsewhere',
     read: readYesNo,
   },
   'take-percent': {
     value: '',
     fallback: 'false',
-    help: 'with --follow-table: take the percents of the file too, instead of keeping those that are live',
+    help: 'with --follow-table: take percents from the file too, instead of keeping the live ones',
     read: readYesNo,
     needs: 'follow-table',
   },
