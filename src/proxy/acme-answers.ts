@@ -1,12 +1,12 @@
 /**
- * Answers to an authority that looks whether a name leads here (RFC 8555 section 8.3, http-01): only for tokens of an order that is open.
- * All other paths of that kind are the application's.
+ * Answers ACME http-01 challenges (RFC 8555 section 8.3), only for tokens of an open order. All other such paths are left to the
+ * application.
  */
 
 const PREFIX = '/.well-known/acme-challenge/'
 
 /**
- * The answer to a request for a token; undefined where it is none of ours.
+ * The answer to a request for a token; undefined if the token is not ours.
  * @param answers by token
  * @param target in origin form
  */

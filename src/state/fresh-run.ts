@@ -1,19 +1,19 @@
 /**
- * Work that is asked for by many, such as a read of what others may change at any time.
+ * Coalesces requests for the same work, such as reading data that others may change at any time.
  */
 
-/** Runs the same work for all who ask for it: once at a time, and for each a run that begins after it was asked for. */
+/** Runs work for all callers: one run at a time, and each caller gets a run that began after its call. */
 export class FreshRun<T> {
   readonly #work: () => Promise<T>
   #running: Promise<T> | null = null
-  /** The run behind that one: what runs may have read already. */
+  /** The next run, for callers that came too late for the current one. */
   #next: Promise<T> | null = null
 
   constructor(work: () => Promise<T>) {
     this.#work = work
   }
 
-  /** Settles as that run does, whoever asks for another one meanwhile: where each takes long, somebody always does. */
+  /** Settles with the caller's run, even if others request more runs meanwhile. */
   run(): Promise<T> {
     if (this.#running === null) {
       this.#running = this.#work().finally(() => {
@@ -29,7 +29,7 @@ export class FreshRun<T> {
     return this.#next
   }
 
-  /** Settles when nothing runs. */
+  /** Resolves when nothing is running. */
   async ended(): Promise<void> {
     while (this.#running !== null) await this.#running.catch(() => {})
   }

@@ -1,6 +1,6 @@
 /**
- * Drained and leased servers of a cluster: one record in its Redis, which any instance changes and all follow. Each keeps the last
- * one, on disk too, and fills a Redis with it that has none or an older one.
+ * Drained and leased servers of a cluster: one record in its Redis, which any instance can change and all follow. Each keeps the last
+ * version, also on disk, and restores it to a Redis that has none or an older one.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
@@ -14,7 +14,7 @@ const SPACE = 'servers'
 const TOPIC = 'servers'
 const POLL_MS = 1_000
 const MAX_FILE_BYTES = 16 * 1024 * 1024
-/** More often in a row nobody is overtaken by others. */
+/** Attempts of a change that loses to concurrent changes; more in a row are unrealistic. */
 const ATTEMPTS = 50
 
 export const NO_SERVERS: SharedServers = Object.freeze({ version: 1, change: 0, upstreams: {} })
@@ -23,18 +23,18 @@ type Known = SharedServers['upstreams'][string]
 
 const NOTHING: Known = { drained: [], leased: [] }
 
-/** Why servers can't be drained or leased now, for the operator. */
+/** Servers can't be drained or leased now; the message is for the operator. */
 export class ServersUnavailable extends Error {}
 
-/** What it is made of. */
+/** Dependencies. */
 export interface SharedServersParts {
   readonly store: StateStore
   readonly link: ClusterLink
-  /** Where the last record is kept; null for nowhere. */
+  /** The file for the last record; null for none. */
   readonly file: string | null
-  /** Its `problem` says why the cluster must not be used at present, or null, as soon as it has `settled`. */
+  /** Once it has `settled`, its `problem` says why the cluster must not be used now, or null. */
   readonly table: { readonly problem: string | null; settled(): Promise<void> }
-  /** Told what of a change is lost that others have made another one in the place of. */
+  /** Called with the parts of a change that were lost because others have replaced it. */
   onLost(upstream: string, server: string, what: string): void
 }
 
@@ -42,7 +42,7 @@ export interface SharedServersParts {
 export class ClusterServers {
   readonly #parts: SharedServersParts
   #current: SharedServers = NO_SERVERS
-  /** What that has changed. */
+  /** The changes made by the last version. */
   #before: SharedServers = NO_SERVERS
   #onChange: (servers: SharedServers) => Promise<void> = async () => {}
   #timer: NodeJS.Timeout | undefined
@@ -56,7 +56,7 @@ export class ClusterServers {
     try {
       this.#current = readShared(readFileWithinNow(parts.file, MAX_FILE_BYTES).toString('utf8')) ?? NO_SERVERS
     } catch {
-      // There is none yet.
+      // There is no file yet.
     }
   }
 
@@ -64,7 +64,7 @@ export class ClusterServers {
     return this.#current
   }
 
-  /** Whether the cluster is followed: only then it is known that a lease was not renewed. */
+  /** Whether the cluster is followed: only then is it known that a lease was not renewed. */
   get isFollowing(): boolean {
     return this.#parts.table.problem === null
   }
@@ -83,10 +83,10 @@ export class ClusterServers {
     this.#unlisten()
   }
 
-  /** Reads the record, and writes it where Redis has none or an older one. Never rejects. */
+  /** Reads the record, or writes it if Redis has none or an older one. Never rejects. */
   look(): Promise<void> {
     this.#looking ??= this.#look()
-      // Redis is away: what is known stays.
+      // If Redis is unreachable, the known record stays.
       .catch(() => {})
       .finally(() => {
         this.#looking = null
@@ -152,7 +152,7 @@ export class ClusterServers {
     })
   }
 
-  /** Servers that the table has no more are not drained any more. Never rejects. */
+  /** Removes drains of servers that are no longer in the table. Never rejects. */
   async forget(gone: readonly (readonly [string, string])[]): Promise<void> {
     if (gone.length === 0 || !this.isFollowing) return
     const forget = ({ upstreams }: SharedServers): boolean =>
@@ -179,7 +179,7 @@ export class ClusterServers {
         const record = await store.read(SPACE, '', 'all')
         const found = record === null ? null : readShared(record.value)
         const newest = found === null || found.change < this.#current.change ? this.#current : found
-        // What it has in the place of the last change.
+        // What Redis has instead of the last change.
         if (newest.change === this.#current.change) await this.#take(newest)
         const next = structuredClone(newest)
         if (!change(next)) {
@@ -203,7 +203,7 @@ export class ClusterServers {
     throw new ServersUnavailable('too many concurrent changes')
   }
 
-  /** Says what all have no more of the last change, where others have made another one of that number. */
+  /** Reports the parts of the last change that were lost because others have made another one with the same number. */
   #tellLost(others: SharedServers): void {
     for (const name of Object.keys({ ...this.#before.upstreams, ...this.#current.upstreams })) {
       const [before, own, now] = [this.#before, this.#current, others].map(
@@ -224,7 +224,7 @@ export class ClusterServers {
 
   async #take(servers: SharedServers): Promise<void> {
     if (servers.change < this.#current.change) return
-    // Two instances have changed what a Redis had that lacked the last change: all have then what Redis has.
+    // Two instances have made changes while Redis lacked the last change: the version in Redis wins.
     if (servers.change === this.#current.change && isDeepStrictEqual(servers, this.#current)) return
     if (servers.change === this.#current.change) this.#tellLost(servers)
     else this.#before = this.#current
@@ -232,7 +232,7 @@ export class ClusterServers {
     await this.#onChange(servers)
     const { file } = this.#parts
     if (file === null) return
-    // What can't be kept is in Redis, and in memory.
+    // If the file can't be written, the record is still in Redis and in memory.
     this.#kept = this.#kept.then(() => writeWhole(file, `${JSON.stringify(this.#current)}\n`).catch(() => {}))
     await this.#kept
   }

@@ -1,25 +1,25 @@
 /**
- * The interface of the state that outlives a process and that several instances may share: records with compare-and-set, sums
- * that are added to, leases with a fencing token, and broadcast. `FolderStore` keeps it in a folder.
+ * The interface of the persistent state store, which several instances may share: records with compare-and-set, sums, leases with
+ * fencing tokens, and broadcast. `FolderStore` implements it in a folder.
  */
 
 /** One version of a value. */
 export interface StateRecord {
-  /** What it belongs to, such as a route; all records and sums of a group can be forgotten at once. */
+  /** What it belongs to, such as a route; all records and sums of a group can be removed at once. */
   readonly group: string
   readonly key: string
-  /** Counts up from 1 with each write. */
+  /** Incremented from 1 with each write. */
   readonly version: number
-  /** JSON. Whoever reads it checks its shape: another release may have written it. */
+  /** JSON. Readers must check its shape: another release may have written it. */
   readonly value: string
   /** When it was written, epoch milliseconds. */
   readonly atMs: number
 }
 
-/** A record to be written, whatever stood there before. */
+/** A record to write unconditionally. */
 export type NewRecord = Pick<StateRecord, 'group' | 'key' | 'value'>
 
-/** A record that is written, or with null removed. */
+/** A record to write, or with null to remove. */
 export type ChangedRecord = Pick<StateRecord, 'group' | 'key'> & { readonly value: string | null }
 
 /** Counts of one hour. */
@@ -31,7 +31,7 @@ export interface Sum {
   readonly counts: Readonly<Record<string, number>>
 }
 
-/** What a write depends on. */
+/** Conditions of a write. */
 export interface WriteTerms {
   /** The version that the record must have; 0: there must be none. Default: any. */
   readonly expected?: number
@@ -40,8 +40,8 @@ export interface WriteTerms {
 }
 
 /**
- * - `done`: written; `version` is the new one, 0 where the record was removed
- * - `changed`: it has another version, that of `record`
+ * - `done`: written; `version` is the new one, 0 if the record was removed
+ * - `changed`: the record has another version, which is in `record`
  * - `fenced`: the lease has another holder
  */
 export type WriteOutcome =
@@ -49,61 +49,62 @@ export type WriteOutcome =
   | { readonly kind: 'changed'; readonly record: StateRecord | null }
   | { readonly kind: 'fenced' }
 
-/** A lease that was given. */
+/** A lease that was granted. */
 export interface HeldLease {
   readonly lease: string
   readonly holder: string
-  /** Greater for each later holder: what an earlier one still writes is told by it, and refused. */
+  /** Fencing token, greater for each later holder: late writes of earlier holders are recognized by it and refused. */
   readonly token: number
-  /** When it ends unless it is renewed, in milliseconds from now. */
+  /** When it expires unless renewed, in milliseconds from now. */
   readonly restMs: number
 }
 
-/** What tells whoever holds a lease from those who have held it before. */
+/** Identifies the current holder of a lease, as opposed to earlier ones. */
 export type Fence = Pick<HeldLease, 'lease' | 'token' | 'holder'>
 
-/** A message that was told to all. */
+/** A broadcast message. */
 export interface Message {
-  /** From 1, without a hole. */
+  /** From 1, without gaps. */
   readonly position: number
   readonly text: string
 }
 
-/** What there is behind a position. */
+/** The messages after a position. */
 export interface Messages {
   readonly messages: readonly Message[]
-  /** Messages in between are no longer kept: whoever follows must read the records anew. */
+  /** Some messages in between are no longer kept: followers must read the records again. */
   readonly isGap: boolean
 }
 
-/** Bounds of a space; what is beyond them is removed with the next addition. */
+/** Limits of a space; what exceeds them is removed with the next addition. */
 export interface SpaceBounds {
-  /** Newest records that are kept. */
+  /** How many of the newest records are kept. */
   readonly records?: number
-  /** Age of sums and records. */
+  /** Maximum age of sums and records. */
   readonly hours?: number
 }
 
-/** What is added up. */
+/** Which sums to add up. */
 export interface TotalsTerms {
   readonly sinceHour: number
-  /** Up to the hour before; without it, all that there is. */
+  /** Exclusive end; without it, no end. */
   readonly untilHour?: number
   readonly group?: string
 }
 
-/** The store. All methods reject with a `StateError`. Spaces tell users of the store apart. */
+/** The store. All methods reject with a `StateError`. Spaces separate the users of the store. */
 export interface StateStore {
-  /** What it is kept in: a folder, or what the instances of a cluster share. */
+  /** Where it is stored: in a folder, or in the shared store of a cluster. */
   readonly place: 'folder' | 'cluster'
   read(space: string, group: string, key: string): Promise<StateRecord | null>
-  /** The records of a space, in the order of their times. */
+  /** The records of a space, ordered by time. */
   list(space: string): Promise<readonly StateRecord[]>
   /** Writes one record, or removes it. @param value JSON; null removes it */
   write(space: string, group: string, key: string, value: string | null, terms?: WriteTerms): Promise<WriteOutcome>
   /**
-   * Adds to sums and writes or removes records: all of it, or nothing.
-   * @param id of the addition: where it failed it may have been done all the same, and one with the same id counts once for ten minutes
+   * Adds to sums and writes or removes records, atomically.
+   * @param id of the addition: one that has failed may have been applied all the same, so a retry with the same id within ten minutes
+   *   counts once
    */
   add(
     space: string,
@@ -112,37 +113,37 @@ export interface StateStore {
     bounds?: SpaceBounds,
     id?: string,
   ): Promise<void>
-  /** The sums of a space, or of one group of it, from an hour on; the oldest first. */
+  /** The sums of a space, or of one group in it, from an hour on; oldest first. */
   sums(space: string, sinceHour?: number, group?: string): Promise<readonly Sum[]>
-  /** These sums added up, away from whoever serves: one for each group and key, with the first of its hours. */
+  /** These sums added up, off the main thread: one for each group and key, with its first hour. */
   totals(space: string, terms: TotalsTerms): Promise<readonly Sum[]>
   /** Removes the sums and records of a group. */
   forget(space: string, group: string): Promise<void>
-  /** Takes a lease, or renews one's own. @returns who holds it now, the holder or another one */
+  /** Takes a lease, or renews it for its holder. @returns the lease as it is now, possibly held by another holder */
   acquire(lease: string, holder: string, ttlMs: number): Promise<HeldLease>
-  /** Gives a lease back, where it is still held. */
+  /** Releases a lease if it is still held. */
   release(held: Fence): Promise<void>
-  /** Tells a message to all that follow the topic. @returns its position */
+  /** Broadcasts a message to all followers of a topic. @returns its position */
   publish(topic: string, text: string): Promise<number>
-  /** Position of the newest message of a topic; 0 where there is none. */
+  /** Position of the newest message of a topic; 0 for none. */
   position(topic: string): Promise<number>
-  /** The messages behind a position. */
+  /** The messages after a position. */
   messages(topic: string, after: number): Promise<Messages>
-  /** Calls `listener` when there is a message of the topic; reading it is up to the listener. @returns what ends that */
+  /** Calls `listener` when there is a message on the topic, which the listener has to read. @returns a function that removes it */
   onMessage(topic: string, listener: () => void): () => void
   close(): Promise<void>
 }
 
 /**
- * Why the store could not do it.
+ * Why a store operation failed.
  *
  * - `not-owner`: another instance owns the folder
  * - `locked`: another program has locked the file
- * - `full`, `read-only`: there is no space, or nothing may be written
- * - `denied`: the user may not do it
+ * - `full`, `read-only`: no space is left, or writes are refused
+ * - `denied`: the user lacks permission
  * - `corrupt`: the file is damaged
  * - `newer`: a later release has written it
- * - `busy`: too much is waiting
+ * - `busy`: too many operations are queued
  * - `closed`, `failed`: anything else
  */
 export type StateFault =
@@ -167,7 +168,7 @@ export class StateError extends Error {
   }
 }
 
-/** Adds up sums of several hours, the oldest first: one for each group and key, with the first of its hours. */
+/** Adds up the sums of several hours, oldest first: one for each group and key, with its first hour. */
 export class Totals {
   readonly #groups = new Map<string, Map<string, Sum & { readonly counts: Record<string, number> }>>()
 
@@ -189,7 +190,7 @@ export class Totals {
 
 export const HOUR_MS = 3_600_000
 
-/** The hour of a time, from the epoch on. @param ms epoch milliseconds */
+/** Hours since the epoch. @param ms epoch milliseconds */
 export function hourOf(ms: number): number {
   return Math.floor(ms / HOUR_MS)
 }
