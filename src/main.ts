@@ -5,6 +5,8 @@ import { flushCompileCache } from 'node:module'
 import { ignoreSignals } from './processes/signals.ts'
 
 ignoreSignals(process.argv[2])
+// For whoever starts this file and none of bin/.
+await import(new URL('../bin/compile-cache.js', import.meta.url).href)
 // An import of node:http reads all its exports, and these load undici: 45 ms of CPU at each start. Middleware has them as globals.
 const http: Partial<typeof import('node:http')> = process.getBuiltinModule('node:http')
 for (const name of ['WebSocket', 'CloseEvent', 'MessageEvent'] as const) delete http[name]

@@ -44,19 +44,30 @@ function banyan(args: readonly string[]): Promise<Ended> {
   })
 }
 
-test('a checkout strips no types of a program that was started before, and loads no parser for them', () => {
+/** What a program in a checkout prints at its second start, with what an expression gives at its end behind it. */
+function secondStart(program: string, expression: string): string {
   const env = environment()
-  // Which it is told by bin/, not by who starts it.
+  // The program enables the cache, and not who starts it.
   delete env.NODE_COMPILE_CACHE
-  const tell = "process.on('exit',()=>console.log(process.moduleLoadList.filter((one)=>/amaro/.test(one)).length))"
-  const started = () =>
-    execFileSync(process.execPath, ['--import', `data:text/javascript,${tell}`, 'bin/banyan.js', '--version'], {
-      cwd: ROOT,
-      env,
-      encoding: 'utf8',
-    })
-  started()
-  expect(started()).toMatch(/^banyan .*\n0\n$/)
+  const args = [
+    '--import',
+    `data:text/javascript,process.on('exit',()=>console.log(${expression}))`,
+    program,
+    '--version',
+  ]
+  const start = () => execFileSync(process.execPath, args, { cwd: ROOT, env, encoding: 'utf8' })
+  start()
+  return start()
+}
+
+test('a checkout strips no types of a program that was started before, and loads no parser for them', () => {
+  const parsers = 'process.moduleLoadList.filter((one)=>/amaro/.test(one)).length'
+  expect(secondStart('bin/banyan.js', parsers)).toMatch(/^banyan .*\n0\n$/)
+})
+
+test('src/main.ts keeps what was compiled, too', () => {
+  const folder = "process.getBuiltinModule('module').getCompileCacheDir()"
+  expect(secondStart('src/main.ts', folder)).toContain('/node_modules/.cache/compile')
 })
 
 const free = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0']
