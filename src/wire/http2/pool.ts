@@ -167,12 +167,15 @@ class Session implements StreamHost, Watched {
     else this.deadlineMs = coarseNowMs() + this.settings.keepAliveMs
   }
 
-  /** Sends a PING; until it is answered, new exchanges use other connections. TCP would notice a vanished peer only after a quarter of an hour. */
+  /**
+   * Sends SETTINGS; until they are acknowledged, new exchanges use other connections. TCP would notice a vanished peer only after a quarter of
+   * an hour. Not a PING: servers of gRPC close a connection, with all streams on it, on which a fourth one comes within five minutes.
+   */
   doubt(): void {
     const session = this.#session
     if (this.#isDoubted || session === null || session.destroyed) return
     this.#isDoubted = true
-    session.ping((error) => {
+    session.settings({}, (error) => {
       this.#isDoubted = error !== null
     })
   }

@@ -371,6 +371,22 @@ describe('servers of HTTP/2', () => {
     },
   )
 
+  test('time-outs do not end the other exchanges on a connection whose server takes few PINGs, as those of gRPC do', async () => {
+    let held: ServerHttp2Stream | null = null
+    let pings = 0
+    const port = await http2Server((stream) => {
+      if (held !== null) return
+      held = stream
+      held.respond({ ':status': 200 })
+      held.session?.on('ping', () => ++pings > 3 && held?.session?.destroy())
+    })
+    const url = await through(port, ['timeouts: { headers: 300ms }', 'ejection: false'])
+    const long = await fetch(url)
+    for (let n = 0; n < 8; n++) expect((await fetch(url)).status).toBe(504)
+    ;(held as ServerHttp2Stream | null)?.end('whole')
+    expect(await long.text()).toBe('whole')
+  })
+
   test('a client that leaves in the middle of its body: the server does not get its end', async () => {
     const seen: string[] = []
     let came: () => void = () => {}
