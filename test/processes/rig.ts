@@ -6,8 +6,10 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { Agent, createServer, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
 import { type Banyan, type BanyanOptions, startBanyan } from '../support/banyan.ts'
+import { PAUSE_MS } from '../support/load.ts'
 
 /** An upstream that answers each request with its name. */
 export async function upstreamNamed(name: string): Promise<number> {
@@ -75,7 +77,7 @@ export interface LoadOptions {
   readonly closes?: boolean
 }
 
-/** Clients that ask without a pause, each on a kept-alive connection of its own; a new one where the last was ended. */
+/** Clients that ask again and again, each on a kept-alive connection of its own; a new one where the last was ended. */
 export class Load {
   /** Requests that are over. */
   requests = 0
@@ -114,6 +116,7 @@ export class Load {
       if (outcome.status !== 200) this.failed.push(outcome)
       this.answers.set(outcome.text, (this.answers.get(outcome.text) ?? 0) + 1)
       for (const wake of this.#waiting.splice(0)) wake()
+      await setTimeout(PAUSE_MS)
     }
     agent.destroy()
   }
@@ -139,7 +142,7 @@ export async function workersBecome(banyan: Banyan, right: (workers: WorkerLine[
   for (;;) {
     const workers = await workersOf(banyan)
     if (right(workers)) return workers
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await setTimeout(20)
   }
 }
 

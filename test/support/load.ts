@@ -2,6 +2,7 @@
  * Load with exact accounting: clients that ask one request after the other on kept-alive connections, each outcome known.
  */
 import { Agent, type IncomingMessage, request } from 'node:http'
+import { setTimeout } from 'node:timers/promises'
 
 /** What is asked. */
 export interface Ask {
@@ -65,8 +66,11 @@ export interface Load {
   stop(): Promise<void>
 }
 
-/** Starts clients that ask without a pause. @param ask makes the nth request */
-export function startLoad(port: number, clients: number, ask: (n: number) => Ask): Load {
+/** Of a client, behind each answer. Without one a load would take all of a core, and what it is there to see would wait for that. */
+export const PAUSE_MS = 5
+
+/** Starts clients that ask, each again and again. @param ask makes the nth request */
+export function startLoad(port: number, clients: number, ask: (n: number) => Ask, pauseMs = PAUSE_MS): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: clients })
   const outcomes: NthOutcome[] = []
   const watchers = new Set<(outcome: Outcome) => void>()
@@ -77,6 +81,7 @@ export function startLoad(port: number, clients: number, ask: (n: number) => Ask
       const outcome = { n, ...(await askOnce(agent, port, ask(n))) }
       outcomes.push(outcome)
       for (const watcher of [...watchers]) watcher(outcome)
+      if (pauseMs > 0) await setTimeout(pauseMs)
     }
   }
   const over = Promise.all(Array.from({ length: clients }, client))

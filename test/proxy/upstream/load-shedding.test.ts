@@ -119,7 +119,7 @@ describe('an upstream at its limit', () => {
       now--
       await request.ok()
     }
-    const load = startLoad(banyan.port, 64, () => ({ path: '/alone' }))
+    const load = startLoad(banyan.port, 64, () => ({ path: '/alone' }), 0)
     await load.more(1000)
     const rss = banyan.program.residentBytes()
     await load.more(6000)

@@ -70,7 +70,7 @@ async function live(): Promise<Live> {
 
 test('one of three is killed, and started again: no GET fails, and the server has its share again', async () => {
   // The cache asks for its own: of half of them, each another one.
-  const load = startLoad(banyan.port, CLIENTS, (n) => ({ path: n % 2 === 0 ? '/alone' : `/stored?${n}` }))
+  const load = startLoad(banyan.port, CLIENTS, (n) => ({ path: n % 2 === 0 ? '/alone' : `/stored?${n}` }), 0)
   await load.more(1000)
   expect(new Set(load.outcomes.map(({ text }) => text))).toEqual(new Set(['m1', 'm2', 'm3']))
   const [, victim] = modern as [Plain, Plain, Plain]
@@ -91,7 +91,7 @@ test('one of three is killed, and started again: no GET fails, and the server ha
 })
 
 test('all three are killed: legacy answers all of the share, and the share returns by itself', async () => {
-  const load = startLoad(banyan.port, CLIENTS, () => ({ path: '/moved' }))
+  const load = startLoad(banyan.port, CLIENTS, () => ({ path: '/moved' }), 0)
   await load.more(500)
   expect(load.outcomes.some(({ text }) => text === 'legacy')).toBe(false)
   await Promise.all(modern.map(({ program }) => program.kill()))

@@ -46,7 +46,7 @@ default: n
 `,
   })
   ended.push(() => banyan.stop())
-  const load = startLoad(banyan.port, atATime, () => ({ path: '/' }))
+  const load = startLoad(banyan.port, atATime, () => ({ path: '/' }), 0)
   await load.more(1_000)
   await load.stop()
   const all = stable.asked + canary.asked
