@@ -1,5 +1,5 @@
 /**
- * kill -9 at random points of 200 edits: after each restart the table is the old or the new revision, never less.
+ * kill -9 at random points of edits: after each restart the table is the old or the new revision, never less.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,8 +11,8 @@ import { readTable } from '../../../src/rules/language/text.ts'
 import { type Program, startProgram } from '../../support/process.ts'
 import { TABLE } from '../rig.ts'
 
-const EDITS = 200
-const KILLS = 20
+const EDITS = 100
+const KILLS = 10
 
 let folder: string
 let path: string

@@ -26,12 +26,12 @@ routes:
 const SHADOW = ', shadow: { percent: 100, noise: 0 }'
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
-const comparisons = async (banyan: Banyan): Promise<any> =>
-  (await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/a/comparisons`)).json()
+const comparisons = async (banyan: Banyan, route = 'a'): Promise<any> =>
+  (await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/${route}/comparisons`)).json()
 
 /** Sums of what has become of copies. */
-async function ended(banyan: Banyan): Promise<number> {
-  const { comparisons: compared, partial, errors, skipped } = await comparisons(banyan)
+async function ended(banyan: Banyan, route: string): Promise<number> {
+  const { comparisons: compared, partial, errors, skipped } = await comparisons(banyan, route)
   const sum = (counts: Record<string, number>): number => Object.values(counts).reduce((all, count) => all + count, 0)
   return compared + partial + sum(errors) + sum(skipped)
 }
@@ -104,40 +104,57 @@ const SIDES: readonly [string, ((request: UpstreamRequest) => unknown) | null, '
   ],
 ]
 
-test.each(SIDES)('clients notice nothing of a side that %s', async (_, handler, never) => {
-  const modern = handler === null ? null : await scriptedUpstream(handler as never)
-  const port = modern?.port ?? (await freePort())
-  const banyan = await startBanyan({ table: table(port, SHADOW) })
-  try {
-    const without = await startBanyan({ table: table(port, '') })
-    const plain = await (await rawClient(without.port)).ask('GET /a/1 HTTP/1.1\r\nHost: a\r\n\r\n')
-    await without.stop()
-    const client = await rawClient(banyan.port)
-    const before = await residentMiB(banyan)
-    for (let i = 1; i <= 12; i++) {
-      const response = await client.ask('GET /a/1 HTTP/1.1\r\nHost: a\r\n\r\n')
-      expect(response.head.replace(/^Date: .*$/m, '')).toBe(plain.head.replace(/^Date: .*$/m, ''))
-      expect(response.body.text).toBe(BODY)
-      // Where the copy ends, it has; where it never does, the client has its response all the same.
-      if (never === undefined) await vi.waitFor(async () => expect(await ended(banyan)).toBe(i), { timeout: 120_000 })
-    }
-    if (never !== undefined) {
-      // Eight are under way and hold the places, and the others were dropped; on a slow machine the first have been given up.
-      await vi.waitFor(async () => expect(await ended(banyan)).toBeGreaterThanOrEqual(4), { timeout: 120_000 })
-      const { comparisons: compared, skipped, errors } = await comparisons(banyan)
-      const { busy: _, ...otherSkipped } = skipped
-      const { deadline: __, ...otherErrors } = errors
-      expect([compared, otherSkipped, otherErrors]).toEqual([0, {}, {}])
-    }
-    expect((await residentMiB(banyan)) - before).toBeLessThan(64)
-    const metrics = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
-    expect(metrics).toMatch(/^banyan_requests_total\{[^}]*route="a"[^}]*status="2xx"[^}]*\} 12$/m)
-    expect(metrics).not.toMatch(/^banyan_requests_total\{[^}]*upstream="modern"/m)
-    expect(metrics).not.toMatch(/^banyan_failures_total/m)
-    client.socket.destroy()
-  } finally {
-    await Promise.all([banyan.stop(), modern?.stop()])
+/** One proxy for all of them, each a route of its own, and one that copies nothing to compare with. */
+const upstreams = await Promise.all(
+  SIDES.map(([, handler]) => (handler === null ? null : scriptedUpstream(handler as never))),
+)
+const ports = await Promise.all(upstreams.map((one) => one?.port ?? freePort()))
+const withSides = (shadow: string): string => `version: 1
+upstreams:
+  legacy: { servers: ["http://127.0.0.1:${legacy.port}"] }
+${ports.map((port, n) => `  side${n}: { servers: ["http://127.0.0.1:${port}"] }\n`).join('')}default: legacy
+routes:
+${ports.map((_, n) => `  - { id: r${n}, match: { path: /r${n} }, to: side${n}${shadow} }\n`).join('')}`
+const [shadowing, without] = await Promise.all([
+  startBanyan({ table: withSides(SHADOW) }),
+  startBanyan({ table: withSides('') }),
+])
+afterAll(() => Promise.all([shadowing.stop(), without.stop(), ...upstreams.map((one) => one?.stop())]))
+
+const cases = SIDES.map(([what, , never], n) => ({ what, never, n }))
+
+test.each(cases)('clients notice nothing of a side that $what', async ({ never, n }) => {
+  const route = `r${n}`
+  const ask = `GET /${route} HTTP/1.1\r\nHost: a\r\n\r\n`
+  const plain = await (await rawClient(without.port)).ask(ask)
+  const client = await rawClient(shadowing.port)
+  const before = await residentMiB(shadowing)
+  for (let i = 1; i <= 12; i++) {
+    const response = await client.ask(ask)
+    expect(response.head.replace(/^Date: .*$/m, '')).toBe(plain.head.replace(/^Date: .*$/m, ''))
+    expect(response.body.text).toBe(BODY)
+    // Where the copy ends, it has; where it never does, the client has its response all the same.
+    if (never === undefined) await expect.poll(() => ended(shadowing, route)).toBe(i)
   }
+  if (never !== undefined) {
+    // Eight are under way and hold the places, and the others were dropped; on a slow machine the first have been given up.
+    await expect.poll(() => ended(shadowing, route)).toBeGreaterThanOrEqual(4)
+    const { comparisons: compared, skipped, errors } = await comparisons(shadowing, route)
+    const { busy: _, ...otherSkipped } = skipped
+    const { deadline: __, ...otherErrors } = errors
+    expect([compared, otherSkipped, otherErrors]).toEqual([0, {}, {}])
+    // Their places are for the next side.
+    await upstreams[n]!.stop()
+    await expect.poll(() => ended(shadowing, route)).toBe(12)
+  }
+  expect((await residentMiB(shadowing)) - before).toBeLessThan(64)
+  const metrics = await (await fetch(`http://127.0.0.1:${shadowing.adminPort}/metrics`)).text()
+  expect(metrics).toMatch(
+    new RegExp(`^banyan_requests_total\\{[^}]*route="${route}"[^}]*status="2xx"[^}]*\\} 12$`, 'm'),
+  )
+  expect(metrics).not.toMatch(/^banyan_requests_total\{[^}]*upstream="side/m)
+  expect(metrics).not.toMatch(/^banyan_failures_total/m)
+  client.socket.destroy()
 })
 
 test('a client that leaves: there is nothing to compare, and nothing is copied', async () => {
