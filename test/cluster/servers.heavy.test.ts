@@ -33,11 +33,11 @@ test('a drain, a lease and its end reach all instances, outlive Redis, and end w
   })
   expect((await ask(two, 'GET', server)).json).toMatchObject({ drained: true })
   const leased = '/upstreams/legacy/servers/leased'
-  const lease = { url: `http://127.0.0.2:${port}`, ttl: '2s' }
+  const lease = { url: `http://127.0.0.2:${port}`, ttl: '6s' }
   expect(await ask(two, 'PUT', leased, lease)).toMatchObject({ status: 201, instances: '2/2' })
   // It is renewed at one and the other in turn, for longer than it lasts.
   for (let n = 0; n < 8; n++) {
-    await new Promise((done) => setTimeout(done, 400))
+    await new Promise((done) => setTimeout(done, 800))
     expect((await ask([one, two][n % 2] as Banyan, 'PUT', leased, lease)).status).toBe(200)
   }
   expect((await ask(one, 'GET', leased)).json).toMatchObject({ id: 'leased' })

@@ -1,6 +1,7 @@
 /**
  * `--acme` against Pebble, with workers: certificates come, by both challenges, and are renewed while requests run.
  */
+import { X509Certificate } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -76,15 +77,14 @@ test('tls-alpn-01 with workers: a certificate that is due is replaced, and no re
     kept: { 'shop.test.pem': old.cert + old.key },
   })
   const ca = [await pebble.root(), old.cert]
-  const serials = new Set<string>()
-  let requests = 0
-  while (serials.size < 2) {
-    const { serial, status } = await asked(tlsPort, 'shop.test', ca)
-    expect(status).toBe('200')
-    serials.add(serial)
-    requests++
+  // On a busy machine it may be replaced before the first request.
+  const before = new X509Certificate(old.cert).serialNumber
+  let serial = before
+  while (serial === before) {
+    const answer = await asked(tlsPort, 'shop.test', ca)
+    expect(answer.status).toBe('200')
+    serial = answer.serial
   }
-  expect(requests).toBeGreaterThan(5)
   await banyan.program.line((line) => line.includes('certificate for api.test: valid until'))
   expect((await asked(tlsPort, 'api.test', ca)).status).toBe('200')
   expect(banyan.log.filter((line) => line.includes('"level":50'))).toEqual([])

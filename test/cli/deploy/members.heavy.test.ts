@@ -94,12 +94,12 @@ test('an upstream that begins without servers: the other side answers until one 
 
 test('an instance registers itself, keeps its lease by heartbeats, and is gone when they stop', async () => {
   const url = `http://127.0.0.1:${stage.fleet.portOf('two')}`
-  const beat = async (): Promise<number> => (await stage.admin('PUT', TWO, { url, ttl: '4s' })).status
+  const beat = async (): Promise<number> => (await stage.admin('PUT', TWO, { url, ttl: '8s' })).status
   const load = stage.load()
   expect(await beat()).toBe(201)
   const begun = Date.now()
   // Longer than the lease, so that without heartbeats it would have gone.
-  while (Date.now() - begun < 4500) {
+  while (Date.now() - begun < 9000) {
     await load.more(20)
     expect(await beat()).toBe(200)
   }
