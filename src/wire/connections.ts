@@ -96,7 +96,7 @@ export interface ServerConnection {
   send(head: string, method: string, upgrade: boolean): void
   /**
    * Sends body bytes.
-   * @param written called once they are on their way, or undefined; not called where that can't be told
+   * @param written called once they have been written to the socket, or undefined; over HTTP/2 it is not called
    * @returns false where the server does not keep up: wait for `onDrain`
    */
   write(bytes: Buffer, written?: () => void): boolean

@@ -47,7 +47,7 @@ export class EarlierRevisions {
   }
 
   /**
-   * Has those read that Redis has and the history lacks, or has another one for: of damaged or removed files, and what was put there since.
+   * Reads the revisions that the history lacks or has differently: those of damaged or removed files, and those added to Redis since.
    * Never rejects.
    */
   async wantLacking(newest: RevisionRecord): Promise<void> {

@@ -101,8 +101,8 @@ export class Refill {
   /**
    * Call if Redis is another server than before but seems to lack nothing. Waits until all present instances have announced their
    * positions. One that has more than Redis fills it.
-   * @param run of the server, at present: of another one nothing is said yet
-   * @returns that of the server of which it is known
+   * @param run returns the run id of the current server, which may change meanwhile
+   * @returns the run id of the server for which it is known that nothing is missing
    * @throws {Error}
    */
   async confirm(run: () => string): Promise<string> {

@@ -67,9 +67,9 @@ return {at, number and redis.call('HGET', KEYS[2], number) or ''}
 `
 
 /**
- * KEYS: table, revisions. ARGV: the position behind which it comes; the new one; its number; the revision; how many are kept, and
- * bytes of them; the channel; \`refill\` where those before are to go. The same call may come twice: its reply may have been lost.
- * Nothing must fail behind the first write, which stays then: numbers may be missing, and \`bytes\` may be anything.
+ * Appends a revision. KEYS: table, revisions. ARGV: the expected position; the new one; its number; the revision; limits on revisions and
+ * bytes to keep; the channel; \`refill\` to remove all earlier revisions. The same call may come twice, if its reply was lost. Nothing may
+ * fail after the first write, which would stay: so numbers may be missing, and \`bytes\` may be anything.
  */
 const APPEND = `
 local at = redis.call('HGET', KEYS[1], 'at') or ''
@@ -94,9 +94,9 @@ return 1
 `
 
 /**
- * Revisions in the order of their numbers. KEYS: table, revisions. ARGV: how the position begins that they must belong to; the first
- * number, and that before which they are; how many at most, and bytes of them, but for the first one. Returns how many more there
- * are, and of each its number and what is stored.
+ * A page of revisions, ordered by number. KEYS: table, revisions. ARGV: required prefix of the position; first number, and the number before
+ * which to end; maximum revisions and bytes (the first one may be larger). Returns how many more there are, then number and contents of
+ * each.
  */
 const REVISIONS = `
 local at = redis.call('HGET', KEYS[1], 'at') or ''
@@ -121,9 +121,9 @@ return page
 `
 
 /**
- * Adds revisions before the newest one, as far as they are not there: others may add them at the same time. KEYS: table, revisions.
- * ARGV: how the position begins that they belong to; how many are kept, and bytes of them; of each its number, and the revision, the
- * newest first. Returns how many are there now: there is no place for the next one.
+ * Adds missing revisions before the newest one; others may add them at the same time. KEYS: table, revisions.
+ * ARGV: required prefix of the position; limits on revisions and bytes to keep; number and contents of each revision, newest first. Returns
+ * how many of them are there now; if fewer than given, there is no room for the next one.
  */
 const FILL = `
 local at = redis.call('HGET', KEYS[1], 'at') or ''

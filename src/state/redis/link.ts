@@ -139,7 +139,7 @@ export class ClusterLink {
   /** Reports the outcome of a periodic write. @param error null for success */
   wrote(error: StateError | null): void {
     if (error !== null && !REFUSALS.includes(error.fault)) return
-    const why = error && `${error.message.replace(/^redis/, 'its Redis')}: instances can't tell that they are there`
+    const why = error && `${error.message.replace(/^redis/, 'its Redis')}: instances can't send heartbeats`
     if (why === this.#unwritable) return
     this.#unwritable = why
     this.#onUnwritable(why)

@@ -84,8 +84,8 @@ return {'done', 0, ''}
 `
 
 /**
- * KEYS[4]: the hours; KEYS[5]: the id of the addition; KEYS[6] on: the sums of an hour. ARGV: what is added, as JSON; seconds for
- * which the id is known; records that are kept, or -1; the first hour that is kept, or -1; hours that sums live, or -1.
+ * KEYS[4]: the hours; KEYS[5]: the id of the addition; KEYS[6] on: the sums of each hour. ARGV: what to add, as JSON; seconds to
+ * remember the id; records to keep, or -1; the first hour to keep, or -1; lifetime of sums in hours, or -1.
  */
 const ADD = `${PUT}
 look('ZCARD', 4, 4)
@@ -141,7 +141,7 @@ end
 return 0
 `
 
-/** KEYS[1]: the lease. ARGV: who wants it, for how many milliseconds. Returns holder, token and what is left of its time. */
+/** KEYS[1]: the lease. ARGV: who wants it, for how many milliseconds. Returns holder, token and remaining milliseconds. */
 const ACQUIRE = `${NOW}
 local known = redis.call('HMGET', KEYS[1], 'token', 'holder', 'ends')
 local token, ends = tonumber(known[1] or 0) or 0, tonumber(known[3] or 0) or 0
@@ -161,7 +161,7 @@ if is_held(KEYS[1], ARGV[1], ARGV[2]) then redis.call('HSET', KEYS[1], 'ends', 0
 return 0
 `
 
-/** KEYS[1]: the stream. ARGV: the text, messages that are kept, the channel, the topic. Positions are without a hole. */
+/** KEYS[1]: the stream. ARGV: the text, messages that are kept, the channel, the topic. Positions have no gaps. */
 const PUBLISH = `
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local position = last[1] and tonumber(string.match(last[1][1], '^%d+')) + 1 or 1
@@ -178,8 +178,8 @@ export class RedisStateStore implements StateStore {
   readonly #refusal: () => string | null
 
   /**
-   * @param messages that are kept of a topic
-   * @param refusal why nothing must be written at present, or null
+   * @param messages how many messages of a topic are kept
+   * @param refusal why nothing must be written now, or null
    */
   constructor(link: ClusterLink, messages = MAX_MESSAGES, refusal: () => string | null = () => null) {
     this.link = link
@@ -223,7 +223,7 @@ export class RedisStateStore implements StateStore {
     if (kind === 'done') return { kind, version: written }
     if (kind === 'fenced') return { kind }
     const record = old === '' ? null : this.#recordOf(space, field, old)
-    // What can't be read is none, for those who write as for those who read: of an earlier secret, or damaged.
+    // A record that can't be read (another secret, or damaged) counts as missing, for writes as well as for reads.
     const isUnreadable = old !== '' && record === null && expected === 0
     const terms = { expected: versionOf(old), ...(fence !== undefined && { fence }) }
     return isUnreadable ? await this.write(space, group, key, value, terms) : { kind, record }
@@ -262,7 +262,7 @@ export class RedisStateStore implements StateStore {
         await this.link.script(ADD, keys, args, readInteger)
         return
       } catch (error) {
-        // It may have been done, which the id tells.
+        // It may have succeeded; the id prevents counting it twice.
         const isLost = (error as StateError).fault === 'corrupt' || this.link.isClosed
         if (attempt >= ATTEMPTS || isLost) throw error
         await wait(PAUSE_MS)
@@ -280,7 +280,7 @@ export class RedisStateStore implements StateStore {
     return totals.all
   }
 
-  /** One hour after the other, so that others have their turn. */
+  /** Reads one hour at a time, so that other commands get their turn. */
   async *#allSums(space: string, { sinceHour, untilHour, group }: TotalsTerms): AsyncIterable<Sum> {
     for (const hour of await this.#hours(space, sinceHour, untilHour)) {
       const sums = this.#sums(space, hour)
@@ -333,7 +333,7 @@ export class RedisStateStore implements StateStore {
     const entries = await this.link.run([key], (redis) => redis.xrange(key, `${after + 1}`, '+'), readStream)
     const messages = entries.map(({ id, value }): Message => ({ position: positionOf(id), text: value }))
     const first = messages[0]?.position ?? last + 1
-    // A position that is not reached yet is of another Redis, or one that was emptied.
+    // A position that has not been reached yet is from another Redis, or from before it was emptied.
     return { messages, isGap: first > after + 1 || after > last }
   }
 
@@ -365,7 +365,7 @@ export class RedisStateStore implements StateStore {
     return this.link.seal.close(`${space} ${field}`, value)
   }
 
-  /** A record as it is stored; null for what has another shape, or another seal. */
+  /** A stored record; null if its shape or seal is not valid. */
   #recordOf(space: string, field: string, text: string): StateRecord | null {
     const [group, key] = partsOf(field)
     const [version, atMs, sealed] = rowOf(text)
@@ -375,13 +375,13 @@ export class RedisStateStore implements StateStore {
     return value !== null && group !== undefined && key !== undefined ? { group, key, version, value, atMs } : null
   }
 
-  /** Seals a record with the first secret, so that the others can be left away some day. */
+  /** Reseals a record with the first secret, so that the other secrets can be removed later. */
   #renew(space: string, field: string, text: string): void {
     const [version, atMs, sealed, order] = rowOf(text)
     const renewed = this.link.seal.renewed(`${space} ${field}`, sealed as string)
     if (renewed === null || this.#refusal() !== null) return
     const row = JSON.stringify([version, atMs, renewed, order])
-    // Whoever reads it next tries again.
+    // The next reader tries again.
     this.link.renew(this.#records(space), field, text, row).catch(() => {})
   }
 
@@ -407,10 +407,10 @@ export class RedisStateStore implements StateStore {
   }
 }
 
-/** The place of the first hour among the keys of `ADD`. */
+/** The index of the first hour among the keys of `ADD`. */
 const FIRST_HOUR = 6
 
-/** Names as one field: each with its length before it, so that no name can be read as two. */
+/** Joins names into one field, each with a length prefix, so that the result is unambiguous. */
 function fieldOf(...names: string[]): string {
   return names.map((name) => `${name.length}:${name}`).join('')
 }

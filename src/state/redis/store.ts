@@ -278,7 +278,7 @@ export class RedisStore implements RemoteStore {
 
   /**
    * Reads the log, and writes into it what it lacks.
-   * @param anew after a new connection, which may lead to another Redis, or one that was emptied
+   * @param anew after a reconnect, possibly to another Redis or an emptied one
    */
   async #catchUp(anew: boolean): Promise<void> {
     if (this.#log === null || this.#earlier === null) return
@@ -293,13 +293,13 @@ export class RedisStore implements RemoteStore {
       await this.#log.mend(anew)
       await this.#table?.write()
     } else {
-      // Nobody knows what was purged since.
+      // Purges since then are unknown.
       this.#inStep = false
       if (++this.#vainLooks >= VAIN_LOOKS) this.#say(false)
     }
   }
 
-  /** Says how it stands, where that was not said. */
+  /** Reports a change of the state. */
   #say(up: boolean): void {
     if (this.#saidUp === up) return
     this.#saidUp = up

@@ -53,11 +53,11 @@ export class FrameReader {
   #type = 0
   #flags = 0
   #stream = 0
-  /** Bytes of it still to come: of its data, or of what is skipped. */
+  /** Bytes of the frame's data, or of a skipped frame, still to come. */
   #left = 0
   #padding = 0
   #size = 0
-  /** A field section that waits for CONTINUATION; null where there is none. */
+  /** A field section that waits for CONTINUATION; null for none. */
   #block: HeldBytes | null = null
   #blockEndsStream = false
   #continuations = 0
@@ -69,7 +69,7 @@ export class FrameReader {
   }
 
   /**
-   * Takes bytes and reports to the sink what is complete in them.
+   * Parses bytes and reports to the sink what is complete in them.
    * @throws {Http2Fault} what came is none of HTTP/2, or beyond a limit
    */
   push(bytes: Buffer): void {

@@ -54,7 +54,7 @@ export class FrameOutput {
     target.uncork()
   }
 
-  /** HEADERS, and CONTINUATION where they are large (section 6.2). Names in lower case. */
+  /** HEADERS, and CONTINUATION if they are large (section 6.2). Names in lower case. */
   headers(encoder: FieldEncoder, stream: number, fields: readonly string[], endStream: boolean): void {
     const flags = endStream ? FLAG.endStream : 0
     let end = encoder.encode(fields, this.#bytes, this.#at + FRAME_HEAD_BYTES)
