@@ -19,7 +19,7 @@ export interface StreamHost {
   readonly lastError: Error | null
   /** An exchange has timed out: the connection may be dead. */
   doubt(): void
-  /** A stream was reset since somebody broke the rules on it. */
+  /** A stream was reset because of a protocol error. */
   breached(): void
   begun(exchange: Http2Exchange): void
   ended(exchange: Http2Exchange): void

@@ -20,10 +20,10 @@ const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024
 
 const MAX_INVALID_FRAMES = 100
 
-/** Behind so many responses that break the rules a connection takes no more exchanges, since one with that many frames would be cut. */
+/** After this many invalid responses, a connection takes no more exchanges, before node:http2 would cut it at MAX_INVALID_FRAMES. */
 const MAX_BREACHES = MAX_INVALID_FRAMES / 2
 
-/** NGHTTP2_ERR_PROTO, which node:http2 does not name. */
+/** NGHTTP2_ERR_PROTO, for which node:http2 has no constant. */
 const BREACH_ERRNO = -505
 
 /** The connections to one server. */
@@ -252,8 +252,8 @@ class Session implements StreamHost, Watched {
   }
 
   /**
-   * A body that is longer than its Content-Length, or that a response can't have, ends its stream for nghttp2, as RFC 9113 section 8.1.1
-   * has it. node:http2 takes it for an error of the connection, and would end all streams: it does so only where no stream has ended.
+   * On a body that is longer than its Content-Length, or not allowed at all, nghttp2 resets the stream, as RFC 9113 section 8.1.1 requires.
+   * node:http2 treats it as a connection error and would end all streams. This lets it do so only if no stream was reset.
    */
   #keepOthers(session: ClientHttp2Session): void {
     const destroy = session.destroy.bind(session)
