@@ -5,13 +5,14 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { Cluster } from './control/cluster/cluster.ts'
 import { ClusterTable } from './control/cluster/cluster-table.ts'
+import { newestRevision } from './control/cluster/newest-revision.ts'
 import type { ControlLog } from './control/control-log.ts'
 import { FleetKeeper } from './control/fleet/keeper.ts'
 import { ClusterServers } from './control/fleet/shared-servers.ts'
 import { SOLE_OWNER } from './control/ownership.ts'
 import type { Followers } from './control/table/followers.ts'
 import type { History } from './control/table/history.ts'
-import { HISTORY_BOUNDS } from './control/table/history-bounds.ts'
+import { HISTORY_BOUNDS, historyBounds } from './control/table/history-bounds.ts'
 import {
   type HistoryPlace,
   type OpenedClusterTable,
@@ -19,15 +20,17 @@ import {
   openClusterTable,
   openTable,
   type TableOptions,
+  UnusableTable,
 } from './control/table/open.ts'
 import { Operations } from './control/table/operations.ts'
+import type { RecordedRevision } from './control/table/revision-record.ts'
 import { createPlane, type Plane, type PlaneParts } from './proxy/plane.ts'
 import type { ClusterSettings } from './settings/settings.ts'
 import { StartError } from './start-error.ts'
 import { CookieKeySource } from './state/cookie-key-source.ts'
 import { keptKey, newKey } from './state/kept-key.ts'
 import type { LiveTable } from './state/live-table.ts'
-import { ClusterLog } from './state/redis/cluster-log.ts'
+import { ClusterLog, type LogBounds } from './state/redis/cluster-log.ts'
 import { ClusterLink } from './state/redis/link.ts'
 import { RedisStateStore } from './state/redis/state-store.ts'
 import { RedisStore } from './state/redis/store.ts'
@@ -104,6 +107,8 @@ export interface TableCore {
 export interface Clustered extends ClusterSettings {
   readonly workers: number
   readonly version: string
+  /** The newest revision of the cluster, where that of the file can't be used. */
+  readonly newest?: RecordedRevision
 }
 
 /**
@@ -150,6 +155,38 @@ export function openCore(
   })
   if (cluster !== null) cluster.servers = () => fleet.sharedChange
   return { live, history, operations, fleet, cookieKeys, state, cluster }
+}
+
+/** The cluster is waited for so long by an instance that can't start without it. */
+const NEWEST_MS = 4_000
+
+/**
+ * As `openCore`, for a member of a cluster: where it was never one before and its table file can't be used, it begins with the table
+ * of the cluster. A file that is not good must not keep instances from being replaced or added.
+ */
+export async function openMember(
+  settings: Parameters<typeof openCore>[0],
+  log: ControlLog,
+  followers: Followers | undefined,
+  clustered: Clustered,
+): Promise<TableCore> {
+  try {
+    return openCore(settings, log, followers, clustered)
+  } catch (error) {
+    if (!(error instanceof StartError && error.cause instanceof UnusableTable)) throw error
+    const { name, redis, secrets } = clustered
+    const link = new ClusterLink(name, { ...linkOptions(redis, secrets), onUnreadable: () => {}, onFull: () => {} })
+    const bounds = sharedBounds(settings.keepRevisions)
+    const newest = await newestRevision(new ClusterLog(link, bounds), NEWEST_MS).catch((reason: Error) => {
+      throw new StartError(`${error.message}\nnor can the table of cluster ${name} be had: ${reason.message}`)
+    })
+    const core = openCore(settings, log, followers, { ...clustered, newest })
+    log.error(
+      { event: 'table-refused', revision: newest.record.number },
+      `${error.message.split('\n', 2).join(': ')}; starting with revision ${newest.record.number} of cluster ${name}`,
+    )
+    return core
+  }
 }
 
 /** The keys of cookies. Nothing is read before a table needs them. @param onAlone as that of `CookieKeySource` */
@@ -297,7 +334,8 @@ function open(
         cluster: null,
         shared: null,
       }
-    const opened = openClusterTable(settings, clustered.name, cookieKeys, openFolder, log, Date.now())
+    const { name, newest = null } = clustered
+    const opened = openClusterTable(settings, { cluster: name, newest }, cookieKeys, openFolder, log, Date.now())
     const { table, cluster, store } = openCluster(clustered, settings, opened, log)
     const file = (state as StateFolder | null) === null ? null : clusterFile(folder, clustered.name)
     const onLost = (upstream: string, server: string, what: string): void =>
@@ -309,8 +347,18 @@ function open(
     return { opened: { ...opened, source: table }, state, cluster, shared }
   } catch (error) {
     void (state as StateFolder | null)?.close()
-    throw new StartError((error as Error).message)
+    throw new StartError((error as Error).message, { cause: error })
   }
+}
+
+/** How many revisions lie in the Redis of a cluster: those that an instance keeps in memory only are there too. */
+function sharedBounds(keepRevisions: number): LogBounds {
+  return { ...HISTORY_BOUNDS, revisions: historyBounds(keepRevisions).revisions }
+}
+
+function linkOptions(address: RedisAddress, secrets: readonly string[]) {
+  const now = (): number => performance.now()
+  return { address, secrets, deadlineMs: CLUSTER_DEADLINE_MS, chance: Math.random, now }
 }
 
 function openCluster(
@@ -321,8 +369,7 @@ function openCluster(
 ): { readonly table: ClusterTable; readonly cluster: Cluster; readonly store: RedisStateStore } {
   const instance = randomBytes(8).toString('hex')
   const link = new ClusterLink(name, {
-    ...{ address: redis, secrets, deadlineMs: CLUSTER_DEADLINE_MS, chance: Math.random },
-    now: () => performance.now(),
+    ...linkOptions(redis, secrets),
     onUnreadable: (count) =>
       log.warn({ event: 'cluster', count }, `unreadable reply from the Redis of cluster ${name}`),
     onFull: () => {},
@@ -336,7 +383,7 @@ function openCluster(
     },
     onReady: () => table.reconnected(),
   })
-  const shared = new ClusterLog(link, { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) })
+  const shared = new ClusterLog(link, sharedBounds(keepRevisions))
   const instances = (): number => cluster.members.lately
   const table = new ClusterTable({ cluster: name, instance, shared, live, history, earlier, replicas, instances, log })
   const store = new RedisStateStore(link, undefined, () => table.foreign)

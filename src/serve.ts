@@ -24,7 +24,7 @@ import type { RampNews } from './control/ramps/steps.ts'
 import { CertificateError, CertificateFiles, type CertificatePaths } from './control/tls/certificate-files.ts'
 import { Certificates } from './control/tls/certificates.ts'
 import { Webhook } from './control/webhook/webhook.ts'
-import { awaitOwnership, openCore, stateFolderOf, type TableCore } from './core.ts'
+import { awaitOwnership, openCore, openMember, stateFolderOf, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
 import { logExceptions } from './processes/exceptions.ts'
 import { type Front, OneProcess } from './processes/front.ts'
@@ -74,7 +74,10 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const adminCertificates = await adminCertificatesOf(settings, log)
   const primary = settings.workers === 0 ? null : new Primary({ settings, args, logs })
   const clustered = settings.cluster && { ...settings.cluster, workers: settings.workers, version: version() }
-  const core = openCore(settings, log, primary?.followers, clustered)
+  const core =
+    clustered === null
+      ? openCore(settings, log, primary?.followers)
+      : await openMember(settings, log, primary?.followers, clustered)
   await joined(core)
   const front = primary ?? (await OneProcess.of(settings, core, logs))
   const reasons: string[] = ['starting']

@@ -57,4 +57,6 @@ export interface InstanceAnswer {
   readonly startedAt: string | null
   readonly seenSeconds: number
   readonly problem: string | null
+  /** Absent from an earlier release. */
+  readonly drift?: string | null | undefined
 }

@@ -63,7 +63,7 @@ function statusText(said: StatusAnswer, io: Io): string {
     one.state === 'silent' ? `silent for ${one.seenSeconds} s` : one.state,
     String(one.revision),
     one.behind === null ? '-' : String(one.behind),
-    one.problem ?? '',
+    one.problem ?? (one.drift ? `its table file is not live: ${one.drift}` : ''),
   ])
   const header = ['INSTANCE', 'ADMIN', 'VERSION', 'WORKERS', 'STATE', 'REVISION', 'BEHIND', 'WHY']
   return `${lines.map(printable).join('\n')}\n\n${columns(

@@ -92,6 +92,43 @@ test('a change of the file becomes a revision, live percents stay, and what was 
   expect(await stickyOf(two)).toEqual(['ip', 'request', 'ip'])
 })
 
+test('what keeps a file from being applied is told, by the other instances too', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const table = await clusterTable()
+  const one = await member(table, redis.url, ['--follow-table'])
+  const two = await member(table, redis.url)
+  const rest = (text: string) => text.slice(text.indexOf('\n  legacy:') + 1)
+  edit(one, (text) =>
+    text.replace(rest(text), `  x: { servers: ["https://127.0.0.1:1"], tls: { ca: no.pem } }\n${rest(text)}`),
+  )
+  await soon(async () => expect(await driftOf(one)).toMatch(/^could not be applied: is invalid: .*:3:\d+: .*no\.pem/))
+  await soon(async () => {
+    const { instances } = (await ask(two, 'GET', '/status')).json
+    const of = (self: boolean) => instances.find((each: { self: boolean }) => each.self === self)
+    expect(of(true)).toMatchObject({ state: 'in-step', drift: null })
+    expect(of(false)).toMatchObject({ state: 'in-step', drift: expect.stringContaining('no.pem') })
+  })
+})
+
+test('an instance begins with the table of the cluster where its file can not be used, and has its history without a folder', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const table = await clusterTable()
+  const pod = ['--follow-table', '--keep-revisions', '0']
+  const one = await member(table, redis.url, pod)
+  for (const percent of [1, 2, 3, 4]) expect(await setPercent(one, 'a', percent)).toMatchObject({ status: 200 })
+  const two = await member('version: 1\nupstream: {}\n', redis.url, pod)
+  await soon(async () => expect(await driftOf(two)).toMatch(/^is invalid: /))
+  expect(await percents(two)).toEqual([4, 0, 0])
+  await soon(async () => {
+    const { json } = await ask(two, 'GET', '/revisions')
+    expect(json.revisions.map(({ revision }: { revision: number }) => revision)).toEqual([5, 4, 3, 2, 1])
+  })
+  expect(await setPercent(two, 'b', 7)).toMatchObject({ status: 200, instances: '2/2' })
+  await expect(member('version: 1\n', 'redis://127.0.0.1:1', pod)).rejects.toThrow(/is invalid[\s\S]*nor can the table/)
+})
+
 test('with --take-percent the percents of the file count', async () => {
   const redis = await startRedis()
   left.push(() => redis.stop())

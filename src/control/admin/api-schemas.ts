@@ -633,6 +633,10 @@ export const statusAnswer = object({
       startedAt: time.nullable(),
       seenSeconds: count.describe('How long ago it was heard of.'),
       problem: z.string().nullable(),
+      drift: z
+        .string()
+        .nullable()
+        .describe('Why the table file that it follows is not live; null where it is, or none is followed.'),
     }),
   ),
   ramps: z

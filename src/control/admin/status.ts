@@ -39,7 +39,7 @@ async function clusterState({ cluster, live, version, workers, address }: AdminP
       ...{ instance: null, self: true, host: hostname(), pid: process.pid },
       ...{ admin: address?.() ?? null, version: version ?? '' },
       ...{ workers: workers?.().length ?? 0, state: 'in-step', revision: live.current.number, behind: 0 },
-      ...{ startedAt: null, seenSeconds: 0, problem: null },
+      ...{ startedAt: null, seenSeconds: 0, problem: null, drift: null },
     }
     return { cluster: null, instances: [self] }
   }
@@ -67,13 +67,13 @@ function followedState(followed: FollowedFile | null): object | null {
 }
 
 function memberState(member: Member, epoch: number, newest: number): object {
-  const { instance, isSelf, host, pid, admin, version, workers, revision, startedAtMs, ageMs, problem } = member
+  const { instance, isSelf, host, pid, admin, version, workers, revision, startedAtMs, ageMs } = member
   const behind = member.epoch === epoch ? newest - revision : null
   return {
     ...{ instance, self: isSelf, host, pid, admin, version, workers },
     state: stateOf(member, behind),
     ...{ revision, behind, startedAt: new Date(startedAtMs).toISOString(), seenSeconds: Math.round(ageMs / 1000) },
-    problem,
+    ...{ problem: member.problem, drift: member.drift },
   }
 }
 

@@ -19,6 +19,9 @@ import { SharedPins } from './shared-pins.ts'
 /** How long the start waits for the cluster. After that, the revision on disk or the table file is served. */
 const JOIN_MS = 4_000
 
+/** So much of why a table file is not live is told to the others. */
+const DRIFT_CHARACTERS = 300
+
 /** Dependencies. */
 export interface ClusterParts {
   readonly name: string
@@ -84,6 +87,7 @@ export class Cluster {
       // In force and in the history: others may ask for either.
       revision: parts.table.position?.number ?? parts.live.current.number,
       problem: parts.table.isUnsure ? null : this.problem,
+      drift: this.followed?.drift?.why.slice(0, DRIFT_CHARACTERS) ?? null,
       active: await this.active(),
     }))
     this.elsewhere = new Elsewhere(parts.store, parts.instance, this.members)

@@ -4,11 +4,11 @@
  */
 import type { ChangeSummary } from '../../rules/language/changes.ts'
 import { withoutPercents } from '../../rules/language/live-percents.ts'
-import { formatProblem } from '../../rules/language/text.ts'
+import { formatProblem, type Problems } from '../../rules/language/text.ts'
 import type { LiveTable } from '../../state/live-table.ts'
 import type { ControlLog } from '../control-log.ts'
 import { followApart } from '../table/apart.ts'
-import type { Followed } from '../table/apart-jobs.ts'
+import type { EditOutcome } from '../table/edit-outcome.ts'
 import { replaceButPercents, replaceText } from '../table/edits.ts'
 import { TableFile, WATCH_TIMES, type WatchTimes } from '../table/file.ts'
 import type { History } from '../table/history.ts'
@@ -41,6 +41,9 @@ export interface Drift {
 
 /** How long to wait before the next check if the instance was not in step, or a revision could not be made. */
 const AGAIN_MS = 2_000
+
+/** It is whole, and the table is another one. */
+const DIFFERS = 'differs'
 
 const NOTHING: ChangeSummary = { changes: [], more: 0 }
 
@@ -115,10 +118,10 @@ export class FollowedFile {
       if (outcome.kind === 'done') return this.#agree(text)
       // Somebody else has edited at the same time, or the cluster is unreachable.
       this.#lookAgain()
-      return this.#set({ why: `could not be applied (${outcome.kind})`, changes })
+      return this.#set({ why: `could not be applied: ${whyNot(outcome)}`, changes })
     }
     if (changes.changes.length === 0) return this.#agree(text)
-    this.#set({ why: 'differs', changes })
+    this.#set({ why: DIFFERS, changes })
   }
 
   /** Whether the table equals the previous state of the file: as last seen here, or as last followed by any instance. */
@@ -154,10 +157,11 @@ export class FollowedFile {
       log.info(facts, `${path} and the table of cluster ${cluster} agree`)
       return
     }
-    const advice = `see "banyan diff ${path}"; "banyan apply ${path}" makes the file the table`
-    const told2 =
-      drift.why === 'differs' ? `differs from the table of cluster ${cluster}, which was changed elsewhere` : drift.why
-    log.warn({ ...facts, changes: drift.changes.changes, more: drift.changes.more }, `${path} ${told2}: ${advice}`)
+    const why =
+      drift.why === DIFFERS
+        ? `differs from the table of cluster ${cluster}, which was changed elsewhere: see "banyan diff ${path}"; "banyan apply ${path}" makes the file the table`
+        : drift.why
+    log.warn({ ...facts, changes: drift.changes.changes, more: drift.changes.more }, `${path}: ${why}`)
   }
 
   #lookAgain(): void {
@@ -166,7 +170,14 @@ export class FollowedFile {
   }
 }
 
-function invalidText({ problems, more }: Extract<Followed, { ok: false }>): string {
+/** Why no revision came of the file. */
+function whyNot(outcome: EditOutcome): string {
+  if (outcome.kind === 'refused') return invalidText(outcome)
+  if (outcome.kind === 'outdated') return 'the table was changed at the same time'
+  return 'message' in outcome ? outcome.message : outcome.kind
+}
+
+function invalidText({ problems, more }: Problems): string {
   const [first] = problems
   const others = problems.length - 1 + more
   return `is invalid: ${first === undefined ? "it can't be read" : formatProblem(first)}${others > 0 ? ` and ${others} more` : ''}`

@@ -58,6 +58,8 @@ const member = z.object({
   revision: z.number(),
   /** Why it doesn't follow the table, or null. */
   problem: z.string().max(500).nullable(),
+  /** Why the table file that it follows is not live; null where that is live, or none is followed. */
+  drift: z.string().max(500).nullable().default(null),
   /** Version of the drained and leased servers in force there. */
   servers: z.number(),
   /** Version of the ramps that it shows; 0 from an earlier release. */

@@ -24,6 +24,7 @@ import type { Ownership } from '../ownership.ts'
 import { GivenTable, TableFile, type TableSource } from './file.ts'
 import { byFile, History } from './history.ts'
 import { historyBounds } from './history-bounds.ts'
+import type { RecordedRevision } from './revision-record.ts'
 import { MAX_FILE_BYTES } from './settled-text.ts'
 import { TlsFiles } from './tls-files.ts'
 
@@ -52,6 +53,9 @@ export interface OpenedTable {
   /** What is known of its text besides. */
   readonly facts: TextFacts
 }
+
+/** The table file can't be read, or is invalid. The message lists all problems. */
+export class UnusableTable extends Error {}
 
 /** A table of a cluster. */
 export interface OpenedClusterTable extends Omit<OpenedTable, 'source'> {
@@ -92,15 +96,21 @@ export function openTable(
   return { live, source, history, tlsFiles, facts: factsOf(read) }
 }
 
+/** The cluster that a table is opened for. */
+export interface OpenedFor {
+  readonly cluster: string
+  /** Its newest revision, for an instance that was never a member, and can't use its file; null where that is not known. */
+  readonly newest: RecordedRevision | null
+}
+
 /**
  * Opens the table of a cluster: as this instance has had it last, or where it never was a member, as the file has it.
- * @param cluster its name
  * @param openFolder opens the state folder
- * @throws {Error} if it was never a member and the file can't be used; the message lists all problems
+ * @throws {UnusableTable} if it was never a member, the file can't be used, and there is no revision of the cluster to use
  */
 export function openClusterTable(
   { table: path, keepRevisions }: TableOptions,
-  cluster: string,
+  { cluster, newest: found }: OpenedFor,
   cookieKeys: CookieKeySource,
   openFolder: () => HistoryPlace,
   log: ControlLog,
@@ -113,6 +123,7 @@ export function openClusterTable(
   const bounds = historyBounds(keepRevisions)
   const history = new History(isKept ? join(folder, `cluster-${cluster}`) : null, bounds, ownership)
   history.newest()
+  if (found !== null) history.remember(found.record, found.text)
   for (const { number, atMs } of history.list()) {
     const text = history.textNow(number)
     const read = text === null ? null : readWhole(text, `revision ${number}`, needed)
@@ -123,7 +134,7 @@ export function openClusterTable(
   const name = path === STDIN ? 'stdin' : path
   const text = readText(path)
   const read = readWhole(text, name, needed)
-  if (!read.ok) throw new Error(invalidText(path, text, read))
+  if (!read.ok) throw new UnusableTable(invalidText(path, text, read))
   warn(read.warnings, log)
   const earlier = isKept && path !== STDIN ? new History(folder, bounds, READ_ONLY) : null
   const newest = earlier?.newest() ?? null
@@ -191,7 +202,7 @@ function readText(path: string): string {
     // Strict, as for later reads: a file that is not valid UTF-8 must not work at startup only.
     return utf8Text(readFileWithinNow(path === STDIN ? 0 : path, MAX_FILE_BYTES))
   } catch (error) {
-    throw new Error(`can't read the table ${path}: ${(error as Error).message}`)
+    throw new UnusableTable(`can't read the table ${path}: ${(error as Error).message}`)
   }
 }
 
