@@ -1,12 +1,12 @@
 /**
  * Drained and leased servers of a cluster, a rolling deploy over it, and what `banyan status` shows.
  */
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { promisify } from 'node:util'
 import { afterEach, expect, test } from 'vitest'
+import { banyan as inProcess, type Surroundings } from '../cli/rig.ts'
 import type { Banyan } from '../support/banyan.ts'
 import { freePort } from '../support/free-port.ts'
 import { startLoad } from '../support/load.ts'
@@ -15,9 +15,19 @@ import { ask, clusterTable, folder, Gate, left, member, setPercent, soon, undo }
 
 afterEach(undo)
 
-const run = promisify(execFile)
-const banyan = async (at: Banyan, ...words: string[]): Promise<{ stdout: string; stderr: string }> =>
-  await run(process.execPath, ['bin/banyan.js', ...words, '--admin', `127.0.0.1:${at.adminPort}`])
+const inShell: NonNullable<Surroundings['run']> = async (command) => {
+  const [code] = await once(spawn('/bin/sh', ['-c', command], { stdio: 'ignore' }), 'exit')
+  return code
+}
+
+/** `banyan WORDS...` at an instance. Throws where it fails. Not a process, which on a busy machine begins after an instance that is cut off has been forgotten. */
+async function banyan(at: Banyan, ...words: string[]): Promise<{ stdout: string; stderr: string }> {
+  const args = [...words, '--admin', `127.0.0.1:${at.adminPort}`]
+  const { code, out, err } = await inProcess(args, { now: Date.now, run: inShell })
+  const said = { stdout: out, stderr: err }
+  if (code !== 0) throw Object.assign(new Error(out + err), { code, ...said })
+  return said
+}
 
 test('a drain, a lease and its end reach all instances, outlive Redis, and end with the table', async () => {
   const redis = await startRedis()
@@ -87,13 +97,15 @@ test('status lists instances, revisions and lag, and an edit says where it is in
   const one = await member(table, redis.url)
   const two = await member(table, await gate.open())
   await setPercent(one, 'a', 10)
-  expect((await ask(one, 'GET', '/status')).json).toMatchObject({
-    cluster: { name: 'shop', epoch: 1, revision: 2, problem: null },
-    instances: [
-      { self: true, admin: `127.0.0.1:${one.adminPort}`, state: 'in-step', revision: 2, behind: 0 },
-      { self: false, admin: `127.0.0.1:${two.adminPort}`, state: 'in-step', revision: 2, behind: 0 },
-    ],
-  })
+  await soon(async () =>
+    expect((await ask(one, 'GET', '/status')).json).toMatchObject({
+      cluster: { name: 'shop', epoch: 1, revision: 2, problem: null },
+      instances: [
+        { self: true, admin: `127.0.0.1:${one.adminPort}`, state: 'in-step', revision: 2, behind: 0 },
+        { self: false, admin: `127.0.0.1:${two.adminPort}`, state: 'in-step', revision: 2, behind: 0 },
+      ],
+    }),
+  )
   // The same time at both: the revision was made once.
   const { madeAt } = (await ask(one, 'GET', '/status')).json
   await soon(async () => expect((await ask(two, 'GET', '/status')).json).toMatchObject({ revision: 2, madeAt }))

@@ -2,17 +2,16 @@
  * The pods of deploy/kubernetes/ as processes, with the settings of their manifests: what needs no Kubernetes to be seen. The public Service
  * is a client that asks each pod; the kubelet is whoever swaps `..data`.
  */
-import { execFile } from 'node:child_process'
 import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { afterEach, expect, test } from 'vitest'
+import { banyan } from '../cli/rig.ts'
 import { folder, left, soon, undo } from '../cluster/rig.ts'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
 import { startLoad } from '../support/load.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { scriptedUpstream } from '../support/upstream.ts'
-import { PROJECT, textOf } from './project.ts'
+import { textOf } from './project.ts'
 import { containerOf, environmentOf, named, stackOf } from './stack.ts'
 
 const stack = stackOf('deploy/kubernetes/overlays/blue')
@@ -67,12 +66,10 @@ async function startPod(table: string, redis: RedisServer): Promise<Banyan> {
 
 /** `banyan ...` through `kubectl port-forward` to a pod. */
 async function command(pod: Banyan, ...args: string[]): Promise<string> {
-  const env = {
-    ...{ PATH: process.env.PATH, BANYAN_ADMIN: `127.0.0.1:${pod.adminPort}` },
-    BANYAN_TOKEN: settings.BANYAN_ADMIN_TOKEN,
-  }
-  const { stdout } = await promisify(execFile)(process.execPath, [join(PROJECT, 'bin/banyan.js'), ...args], { env })
-  return stdout
+  const env = { BANYAN_ADMIN: `127.0.0.1:${pod.adminPort}`, BANYAN_TOKEN: settings.BANYAN_ADMIN_TOKEN as string }
+  const { code, out, err } = await banyan(args, { now: Date.now, env })
+  if (code !== 0) throw new Error(err)
+  return out
 }
 
 /** Which side a pod asks for a client. */

@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { type Ended, banyan as inProcess } from '../cli/rig.ts'
 import { tableFor } from '../support/banyan.ts'
 import { selfSigned } from '../support/certificates.ts'
 import { Program, startProgram } from '../support/process.ts'
@@ -53,14 +54,15 @@ async function start(
   return { program, ready, admin: /\badmin (?:http:\/\/)?(\S+)/.exec(ready)?.[1] as string }
 }
 
-interface Ended {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
 /** Runs `banyan WORDS...` against a proxy. */
-function banyan(
+const banyan = (
+  words: readonly string[],
+  { admin }: Pick<Running, 'admin'>,
+  env: Record<string, string> = {},
+): Promise<Ended> => inProcess(words, { now: Date.now, env: { BANYAN_ADMIN: admin, ...env } })
+
+/** The same in a process of its own, which takes a second. */
+function program(
   words: readonly string[],
   { admin }: Pick<Running, 'admin'>,
   env: Record<string, string> = {},
@@ -75,7 +77,7 @@ function banyan(
 
 test('an operator: set, look, dry run, back, explain; and the file says so', async () => {
   const proxy = await start(['--table', path])
-  expect(await banyan(['set', 'one', '25', '--reason', 'p99 fine żółw'], proxy)).toEqual({
+  expect(await program(['set', 'one', '25', '--reason', 'p99 fine żółw'], proxy)).toEqual({
     code: 0,
     out: 'one: 5 % -> 25 % to main (revision 2)\n',
     err: '',
@@ -184,7 +186,7 @@ test('an invalid file is no start, unless the last good revision may stand in fo
   await banyan(['set', 'one', '6'], first)
   await first.program.stop()
   writeFileSync(path, TABLE.replace('percent: 5', 'percent: 500'))
-  const refused = await banyan(['serve', '--table', path, '--listen', '127.0.0.1:0'], { admin: '127.0.0.1:0' })
+  const refused = await program(['serve', '--table', path, '--listen', '127.0.0.1:0'], { admin: '127.0.0.1:0' })
   expect(refused).toMatchObject({ code: 1, err: expect.stringContaining(`${path} is invalid`) })
   expect(refused.err).toMatch(/\^\n1 error\n$/)
   const second = await start(['--table', path, '--allow-last-good'])
@@ -203,7 +205,7 @@ test('an invalid file is no start, unless the last good revision may stand in fo
   expect(readFileSync(path, 'utf8')).toBe(TABLE.replace('percent: 5', 'percent: 7'))
   const none = join(folder, 'none.yaml')
   writeFileSync(none, 'version: 2\n')
-  const ended = await banyan(['serve', '--table', none, '--allow-last-good'], { admin: '127.0.0.1:0' })
+  const ended = await program(['serve', '--table', none, '--allow-last-good'], { admin: '127.0.0.1:0' })
   expect(ended).toMatchObject({
     code: 1,
     err: expect.stringContaining('no valid revision is stored either'),
@@ -245,11 +247,11 @@ test('over TLS: API, page and command line, with a certificate that is read agai
   expect(proxy.admin).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/)
   expect(proxy.program.log.join()).not.toContain('admin-tls')
   const trusting = { NODE_EXTRA_CA_CERTS: ca }
-  expect(await banyan(['set', 'one', '6'], proxy, trusting)).toMatchObject({ code: 0, err: '' })
-  const untrusting = await banyan(['routes'], proxy)
+  expect(await program(['set', 'one', '6'], proxy, trusting)).toMatchObject({ code: 0, err: '' })
+  const untrusting = await program(['routes'], proxy)
   expect(untrusting.code).toBe(3)
   expect(untrusting.err).toContain('NODE_EXTRA_CA_CERTS')
-  const inClear = await banyan(['set', 'one', '7'], { admin: proxy.admin.replace('https://', '') })
+  const inClear = await program(['set', 'one', '7'], { admin: proxy.admin.replace('https://', '') })
   expect(inClear).toMatchObject({ code: 1, err: 'banyan: this port speaks HTTPS: use https://\n' })
 
   const agent = new Agent({ ca: first.cert, maxCachedSessions: 0 })
@@ -328,7 +330,7 @@ test.each([
   ],
   ['a short secret', ['--force-secret', 'short'], 'banyan: --force-secret: must have at least 16 characters\n'],
 ])('%s is told in one line, and never with the secret', async (_, flags, message) => {
-  const ended = await banyan(['serve', '--table', path, ...flags], { admin: '127.0.0.1:0' })
+  const ended = await program(['serve', '--table', path, ...flags], { admin: '127.0.0.1:0' })
   expect(ended.code).not.toBe(0)
   expect(ended.err).toEqual(message)
 })

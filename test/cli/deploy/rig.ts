@@ -81,6 +81,9 @@ export async function stageOf(
   const [legacy] = await Promise.all([startLegacy(['--latency', 'none']), ...ids.map((id) => fleet.start(id, 'v1'))])
   const banyan = await startBanyan({ table: table(legacy.port, (id) => fleet.portOf(id)), args })
   const admin = `127.0.0.1:${banyan.adminPort}`
+  // A deploy does not begin with a server that has not been looked at often enough.
+  const states = async (): Promise<string> => (await fetch(`http://${admin}/upstreams`)).text()
+  await expect.poll(states).not.toMatch(/"state": ?"unhealthy"/)
   return {
     banyan,
     fleet,
