@@ -30,7 +30,7 @@ export interface Pin {
 /** The pins of one process. */
 export class Pins {
   readonly #pins = new Map<string, Pin>()
-  /** By salt: when pins to `to` have ended, epoch milliseconds. */
+  /** By salt: when pins to `to` have ended, epoch milliseconds; the longest ago first. */
   readonly #ended = new Map<string, number>()
   readonly #now: () => number
   /** Told of the pins of this process. */
@@ -78,10 +78,17 @@ export class Pins {
   /** A new revision: where it takes a share back, the pins to `to` end of writes that began before. */
   edited(before: Table, after: Table): void {
     const nowMs = this.#now()
-    for (const [salt, atMs] of this.#ended) if (nowMs - atMs > MAX_PIN_MS) this.#ended.delete(salt)
+    for (const [salt, atMs] of this.#ended) {
+      if (nowMs - atMs <= MAX_PIN_MS) break
+      this.#ended.delete(salt)
+    }
     const { gone, come } = replaced(before.routes, after.routes)
-    const percents = new Map(come.map(({ id, percent }) => [id, percent]))
-    for (const { id, percent, salt } of gone) if (percent > (percents.get(id) ?? 0)) this.#ended.set(salt, nowMs)
+    for (const [at, { id, percent, salt }] of gone.entries()) {
+      const now = come[at]?.id === id ? come[at] : after.routes[after.places.get(id) ?? -1]
+      if (percent <= (now?.percent ?? 0)) continue
+      this.#ended.delete(salt)
+      this.#ended.set(salt, nowMs)
+    }
   }
 
   #hasEnded({ salt, side, atMs }: Pin): boolean {

@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest'
 import { matchRoute } from '../../src/rules/routing/match.ts'
-import { type Pin, Pins } from '../../src/state/pins.ts'
+import { MAX_PIN_MS, type Pin, Pins } from '../../src/state/pins.ts'
 import { tableOf, view } from '../rules/make.ts'
 
 const tableAt = (percent: number) =>
@@ -70,3 +70,32 @@ test('there is a bound: the oldest make room', () => {
   for (let n = 0; n < 50_010; n++) pins.pin('g', String(n), 'to', 0, 10_000)
   expect([sideOf(pins, '9'), sideOf(pins, '10'), sideOf(pins, '50009')]).toEqual([null, 'to', 'to'])
 })
+
+test('a take-back ends pins of a route that moves in the table, and is forgotten when no pin can be left of before it', () => {
+  const pins = pinsOf()
+  const other = { id: 'other', match: { path: '/o' }, percent: 5 }
+  const route = (percent: number) => ({
+    ...{ id: 'r', group: 'g', match: { path: '/' }, percent, sticky: ['query:k'], pinAfterWrite: '1h' },
+  })
+  pins.pin('g', 'a', 'to', 0, MAX_PIN_MS)
+  pins.edited(tableOf([route(50), other]), tableOf([other, route(10)]))
+  expect(sideOf(pins, 'a')).toBeNull()
+  // Taken back once more, it lasts as long from then on; the one of another group is over before.
+  pins.edited(tableOf([{ ...other, percent: 9 }]), tableOf([other]))
+  nowMs += MAX_PIN_MS
+  pins.edited(tableOf([route(50)]), tableOf([route(10)]))
+  nowMs += 1
+  pins.take({ ...pinned(pinsOf(), 'b'), atMs: nowMs - MAX_PIN_MS / 2 })
+  pins.edited(tableOf([other]), tableOf([other]))
+  expect(sideOf(pins, 'b')).toBeNull()
+})
+
+/** A pin of this key as another process tells it. */
+function pinned(pins: Pins, key: string): Pin {
+  let told: Pin | null = null
+  pins.onPinned = (pin) => {
+    told = pin
+  }
+  pins.pin('g', key, 'to', 0, MAX_PIN_MS)
+  return told as unknown as Pin
+}

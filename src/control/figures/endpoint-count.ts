@@ -22,5 +22,5 @@ export function stageOf({ movesAll, percent, retire }: Route, nowMs: number): St
 }
 
 function pathsOf({ claims }: Route): number {
-  return new Set(claims.map(({ path }) => path.text)).size
+  return claims.length === 1 ? 1 : new Set(claims.map(({ path }) => path.text)).size
 }

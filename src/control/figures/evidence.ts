@@ -6,6 +6,7 @@ import { ignoring } from '../../rules/evidence/ignoring.ts'
 import { judgePath, type PathVerdict, type Repeats, repeatKind } from '../../rules/evidence/noise.ts'
 import type { Route } from '../../rules/table/table.ts'
 import { goneIds, replaced } from '../../rules/values/replaced.ts'
+import { allOf, type Steps } from '../../rules/values/steps.ts'
 import {
   type EvidenceDelta,
   type PathCount,
@@ -94,6 +95,11 @@ export class Evidence extends Stored {
 
   /** These routes are in the table in force. */
   follow(routes: readonly Route[]): void {
+    allOf(this.followSteps(routes))
+  }
+
+  /** As `follow`, a route at a time. */
+  *followSteps(routes: readonly Route[]): Steps<void> {
     const changed = replaced(this.#routes, routes)
     this.#routes = routes
     for (const route of changed.come) {
@@ -103,11 +109,13 @@ export class Evidence extends Stored {
       const basis = before === null && shadow === null ? null : basisOf(route, before)
       this.#followed.set(id, { route, basis, ignores: ignoring(shadow?.compare ?? NOTHING_IGNORED) })
       if (before !== null && basis !== null) this.#judge(id, before, basis)
+      yield
     }
     for (const id of goneIds(changed)) {
       this.#followed.delete(id)
       this.#begunAnew.delete(id)
       this.#forget(id)
+      yield
     }
   }
 

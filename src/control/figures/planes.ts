@@ -5,7 +5,9 @@
 import { randomUUID } from 'node:crypto'
 import type { PurgeTarget } from '../../rules/caching/purge.ts'
 import type { RequestView } from '../../rules/http/exchange.ts'
-import type { Table } from '../../rules/table/table.ts'
+import type { Route, Table } from '../../rules/table/table.ts'
+import { replaced } from '../../rules/values/replaced.ts'
+import { allOf, type Steps } from '../../rules/values/steps.ts'
 import type { CacheFigures, PurgeResult } from '../../state/caching/figures.ts'
 import type { RampDelta } from '../../state/evidence/ramp-tally.ts'
 import { Measurements } from '../../state/figures/measurements.ts'
@@ -14,6 +16,7 @@ import type { Pin } from '../../state/pins.ts'
 import type { Explained, PlaneLink, PlaneReport, ProcessFigures } from '../../state/plane-port.ts'
 import type { UpstreamFigures, UpstreamStanding } from '../../state/upstreams/figures.ts'
 import { EMPTY_FLEET, type Fleet } from '../../state/upstreams/fleet.ts'
+import { inTurns } from '../turns.ts'
 import { Discovery } from './discovery.ts'
 import { countEndpoints } from './endpoint-count.ts'
 import { Evidence } from './evidence.ts'
@@ -41,6 +44,9 @@ const PATIENCE_MS = 500
 /** Longer than Redis and its replicas may take to confirm a purge. */
 const PURGE_PATIENCE_MS = 4000
 
+/** So many are followed at once. */
+const FEW_ROUTES = 100
+
 interface Known {
   readonly link: PlaneLink
   report: PlaneReport | null
@@ -66,6 +72,8 @@ export class Planes {
   #fleet: Fleet = EMPTY_FLEET
   #judged: readonly string[] = []
   #table: Table | null = null
+  #followed: readonly Route[] = []
+  #isFollowing = false
 
   constructor(measurements = new Measurements()) {
     this.#measurements = measurements
@@ -145,9 +153,31 @@ export class Planes {
   /** Sets the current table: figures are kept for its routes and upstreams. @param nowMs epoch milliseconds */
   follow(table: Table, nowMs: number): void {
     this.#measurements.follow(table, nowMs)
-    this.evidence.follow(table.routes)
-    this.progress.follow(table.routes)
     this.#table = table
+    void this.#followRoutes()
+  }
+
+  /** A few routes are followed at once, and thousands in turns: no request waits for that. */
+  async #followRoutes(): Promise<void> {
+    if (this.#isFollowing) return
+    this.#isFollowing = true
+    try {
+      while (this.#table !== null && this.#followed !== this.#table.routes) {
+        const { routes } = this.#table
+        const { gone, come } = replaced(this.#followed, routes)
+        this.#followed = routes
+        const steps = this.#followSteps(routes)
+        if (gone.length + come.length <= FEW_ROUTES) allOf(steps)
+        else await inTurns(steps)
+      }
+    } finally {
+      this.#isFollowing = false
+    }
+  }
+
+  *#followSteps(routes: readonly Route[]): Steps<void> {
+    yield* this.evidence.followSteps(routes)
+    yield* this.progress.followSteps(routes)
   }
 
   /** Why the cache is degraded, by the last reports; null if it is not. */

@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import type { Route } from '../../rules/table/table.ts'
 import { goneIds, replaced } from '../../rules/values/replaced.ts'
-import type { Steps } from '../../rules/values/steps.ts'
+import { allOf, type Steps } from '../../rules/values/steps.ts'
 import { Callers, type CallersDelta } from '../../state/discovery/callers.ts'
 import type { RouteCallers } from '../../state/discovery/usage-tally.ts'
 import type { MeasuredDelta } from '../../state/figures/measurements.ts'
@@ -134,10 +134,16 @@ export class Progress extends Stored {
 
   /** These routes are in the table in force. */
   follow(routes: readonly Pick<Route, 'id' | 'percent' | 'movesAll'>[]): void {
+    allOf(this.followSteps(routes))
+  }
+
+  /** As `follow`, a route at a time. */
+  *followSteps(routes: readonly Pick<Route, 'id' | 'percent' | 'movesAll'>[]): Steps<void> {
     const nowMs = this.now()
     const changed = replaced(this.#followed, routes)
     this.#followed = routes
     for (const { id, percent, movesAll } of changed.come) {
+      yield
       const at = movesAll ? 'all' : String(percent)
       const known = this.#routes.get(id)
       if (known?.at === at) continue
@@ -150,6 +156,7 @@ export class Progress extends Stored {
       this.#changed.delete(id)
       this.#late.delete(id)
       this.#gone.add(id)
+      yield
     }
   }
 

@@ -114,8 +114,8 @@ export async function excerptApart(
   try {
     const edited =
       edit === null
-        ? { ok: true as const, text, checked: await apart('check', text, fileName) }
-        : await apart('edit', text, JSON.stringify(edit), fileName)
+        ? { ok: true as const, text, checked: await onThread('check', text, fileName) }
+        : await onThread('edit', text, JSON.stringify(edit), fileName)
     if (!edited.ok) return null
     if (!edited.checked.ok) return edit === null ? null : refusedExcerpt(edit, edited.text, edited.checked)
     const { document, warnings, more, numbers, places, lexemes } = edited.checked
@@ -229,10 +229,21 @@ async function apart<Name extends keyof Jobs>(
   name: Name,
   ...args: Parameters<Jobs[Name]>
 ): Promise<ReturnType<Jobs[Name]>> {
-  const size = args.reduce((sum, arg) => sum + arg.length, 0)
-  if (size < SMALL) return (JOBS[name] as (...given: readonly string[]) => ReturnType<Jobs[Name]>)(...args)
-  const thread = size < PART ? QUICK : THREAD
+  if (sizeOf(args) >= SMALL) return await onThread(name, ...args)
+  return (JOBS[name] as (...given: readonly string[]) => ReturnType<Jobs[Name]>)(...args)
+}
+
+/** As `apart`, however small it is: whoever has a large table has others who wait. */
+async function onThread<Name extends keyof Jobs>(
+  name: Name,
+  ...args: Parameters<Jobs[Name]>
+): Promise<ReturnType<Jobs[Name]>> {
+  const thread = sizeOf(args) < PART ? QUICK : THREAD
   return (await thread.run(name, args)) as ReturnType<Jobs[Name]>
+}
+
+function sizeOf(args: readonly string[]): number {
+  return args.reduce((sum, arg) => sum + arg.length, 0)
 }
 
 interface Open {
@@ -256,8 +267,7 @@ class Thread {
     worker.ref()
     return new Promise((resolve, reject) => {
       const id = this.#next++
-      const size = args.reduce((sum, arg) => sum + arg.length, 0)
-      const patienceMs = PATIENCE_MS + Math.ceil(size / CHARACTERS_PER_MS)
+      const patienceMs = PATIENCE_MS + Math.ceil(sizeOf(args) / CHARACTERS_PER_MS)
       const late = new TooMuch(`parsing timed out after ${Math.round(patienceMs / 1000)} s`, true)
       const deadline = setTimeout(() => this.#giveUp(worker, late), patienceMs)
       this.#open.set(id, { resolve, reject, deadline })

@@ -4,7 +4,7 @@
 
 import { NO_UPSTREAM, type Route, type Table, type Upstream } from '../table/table.ts'
 import { type Plain, sameValue } from '../values/plain.ts'
-import { replaced } from '../values/replaced.ts'
+import { type Replaced, replaced } from '../values/replaced.ts'
 import { allOf, type Steps } from '../values/steps.ts'
 import { flowText } from './yaml-print.ts'
 
@@ -77,9 +77,9 @@ export function* changesSteps(before: Table, after: Table): Steps<TableChange[]>
   const keys = keyChanges(before.visitor.document, after.visitor.document)
   if (keys.length > 0) changes.push({ what: 'visitor', name: after.visitor.name, change: 'changed', keys })
   const upstreams = replaced([...before.upstreams.values()], [...after.upstreams.values()])
-  yield* addChanges(changes, 'upstream', byName(upstreams.gone), byName(upstreams.come))
+  yield* addChanges(changes, 'upstream', upstreams)
   const routes = replaced(before.routes, after.routes)
-  yield* addChanges(changes, 'route', byName(routes.gone), byName(routes.come))
+  yield* addChanges(changes, 'route', routes)
   return changes
 }
 
@@ -88,18 +88,20 @@ function defaultOf({ default: upstream, defaultStatus }: Table): Plain {
   return upstream === NO_UPSTREAM ? { status: defaultStatus } : upstream
 }
 
-function byName(things: readonly Thing[]): ReadonlyMap<string, object> {
-  return new Map(things.map((thing) => ['id' in thing ? thing.id : thing.name, thing.document]))
+function* byName(things: readonly Thing[]): Steps<ReadonlyMap<string, object>> {
+  const named = new Map<string, object>()
+  for (const thing of things) {
+    named.set('id' in thing ? thing.id : thing.name, thing.document)
+    yield
+  }
+  return named
 }
 
 type Thing = Pick<Route, 'id' | 'document'> | Pick<Upstream, 'name' | 'document'>
 
-function* addChanges(
-  changes: TableChange[],
-  what: 'route' | 'upstream',
-  before: ReadonlyMap<string, object>,
-  after: ReadonlyMap<string, object>,
-): Steps<void> {
+function* addChanges(changes: TableChange[], what: 'route' | 'upstream', { gone, come }: Replaced<Thing>): Steps<void> {
+  const before = yield* byName(gone)
+  const after = yield* byName(come)
   for (const [name, old] of before) {
     yield
     const now = after.get(name)
@@ -109,7 +111,10 @@ function* addChanges(
       if (keys.length > 0) changes.push({ what, name, change: 'changed', keys })
     }
   }
-  for (const name of after.keys()) if (!before.has(name)) changes.push({ what, name, change: 'added' })
+  for (const name of after.keys()) {
+    yield
+    if (!before.has(name)) changes.push({ what, name, change: 'added' })
+  }
 }
 
 function keyChanges(before: object, after: object): KeyChange[] {

@@ -183,10 +183,15 @@ function numbersWith(
   { first, end, grown, into, behind }: Moved,
 ): NumberPlaces {
   const [from, to] = [places[first] as number, places[end] as number]
-  const after: number[] = []
+  const after = new Int32Array(before.length + numbers.length)
+  let count = 0
   const add = (of: NumberPlaces, at: number, shift: number, routes: number): void => {
-    const [start, stop, owner, part] = of.subarray(at, at + WIDTH) as unknown as [number, number, number, number]
-    after.push(start + shift, stop + shift, owner < 0 ? owner : owner + routes, part)
+    const owner = of[at + 2] as number
+    after[count] = (of[at] as number) + shift
+    after[count + 1] = (of[at + 1] as number) + shift
+    after[count + 2] = owner < 0 ? owner : owner + routes
+    after[count + 3] = of[at + 3] as number
+    count += WIDTH
   }
   let at = 0
   for (; at < before.length && (before[at] as number) < from; at += WIDTH) add(before, at, 0, 0)
@@ -194,7 +199,7 @@ function numbersWith(
     if ((numbers[own + 2] as number) >= 0) add(numbers, own, into, first)
   for (; at < before.length && (before[at] as number) < to; at += WIDTH);
   for (; at < before.length; at += WIDTH) add(before, at, behind, grown)
-  return Int32Array.from(after)
+  return after.slice(0, count)
 }
 
 /** The warnings that are listed, and how many there are besides. Where there are such, which of them are listed is known after the next parse of the whole text only. */

@@ -12,17 +12,18 @@ export interface Replaced<Entry> {
 /** By the later list; it must not keep the earlier one alive. */
 const KNOWN = new WeakMap<
   readonly unknown[],
-  { readonly before: WeakRef<readonly unknown[]>; found: Replaced<unknown> }
+  { readonly before: WeakRef<readonly unknown[]>; readonly found: Pick<WeakRef<Replaced<unknown>>, 'deref'> }
 >()
 
-/** More differences than this are not remembered: they would keep the entries of a whole table alive. */
+/** More differences than this are remembered for the moment, in which all ask for them: they would keep the entries of a whole table alive. */
 const MAX_KNOWN = 100
 
 /** The entries of two lists that are not the same object at the same place. One that has moved may be among both. @param after it must not be changed any more */
 export function replaced<Entry>(before: readonly Entry[], after: readonly Entry[]): Replaced<Entry> {
   if (before === after) return { gone: [], come: [] }
   const known = KNOWN.get(after)
-  if (known !== undefined && known.before.deref() === before) return known.found as Replaced<Entry>
+  const remembered = known?.before.deref() === before ? known.found.deref() : undefined
+  if (remembered !== undefined) return remembered as Replaced<Entry>
   const found = compared(before, after)
   remember(before, after, found)
   return found
@@ -30,8 +31,8 @@ export function replaced<Entry>(before: readonly Entry[], after: readonly Entry[
 
 /** The differences of two lists are known where the later one was made. */
 export function remember<Entry>(before: readonly Entry[], after: readonly Entry[], found: Replaced<Entry>): void {
-  if (found.gone.length + found.come.length > MAX_KNOWN) return
-  KNOWN.set(after, { before: new WeakRef(before), found })
+  const isLarge = found.gone.length + found.come.length > MAX_KNOWN
+  KNOWN.set(after, { before: new WeakRef(before), found: isLarge ? new WeakRef(found) : { deref: () => found } })
 }
 
 function compared<Entry>(before: readonly Entry[], after: readonly Entry[]): Replaced<Entry> {
@@ -53,8 +54,23 @@ function compared<Entry>(before: readonly Entry[], after: readonly Entry[]): Rep
   return { gone: before.slice(head, before.length - tail), come: after.slice(head, after.length - tail) }
 }
 
+interface Named {
+  readonly id: string
+}
+
 /** The ids of what has gone, and not come in another place. */
-export function goneIds({ gone, come }: Replaced<{ readonly id: string }>): string[] {
-  const stays = new Set(come.map(({ id }) => id))
-  return gone.map(({ id }) => id).filter((id) => !stays.has(id))
+export function goneIds({ gone, come }: Replaced<Named>): string[] {
+  return idsBeside(gone, come)
+}
+
+/** The ids of what has come, and not gone from another place. */
+export function newIds({ gone, come }: Replaced<Named>): string[] {
+  return idsBeside(come, gone)
+}
+
+/** Those of the one list that are not in the other. Most edits leave all ids where they are, which takes no look-ups. */
+function idsBeside(one: readonly Named[], other: readonly Named[]): string[] {
+  if (one.length === other.length && one.every(({ id }, at) => other[at]?.id === id)) return []
+  const others = new Set(other.map(({ id }) => id))
+  return one.map(({ id }) => id).filter((id) => !others.has(id))
 }

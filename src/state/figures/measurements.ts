@@ -6,7 +6,7 @@
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import type { Reason } from '../../rules/http/exchange.ts'
 import { NO_UPSTREAM, type Table } from '../../rules/table/table.ts'
-import { goneIds, replaced } from '../../rules/values/replaced.ts'
+import { goneIds, newIds, replaced } from '../../rules/values/replaced.ts'
 import { takeExceptions } from '../../wire/exceptions.ts'
 import type { HandshakeOutcome } from '../tls/server-tls.ts'
 import { AttemptCell, type AttemptDelta, type Outcome } from './attempt-cell.ts'
@@ -284,12 +284,12 @@ export class Measurements {
     this.#table = table
     const changed = replaced(before?.routes ?? [], table.routes)
     const gone = goneIds(changed)
-    const count = this.#ids.size
-    for (const { id } of changed.come) this.#ids.add(id)
-    const hasNew = this.#ids.size > count || before === null
+    // Where as many have come as have gone, and none of these is missing, they are the same.
+    const come = gone.length === 0 && changed.gone.length === changed.come.length ? [] : newIds(changed)
+    for (const id of come) this.#ids.add(id)
     for (const id of gone) this.#ids.delete(id)
     const isNamedAlike = before?.upstreams === table.upstreams || (before !== null && sameNames(before, table))
-    if (gone.length > 0 || hasNew || !isNamedAlike) this.#markGone(nowMs)
+    if (gone.length + come.length > 0 || !isNamedAlike) this.#markGone(nowMs)
     this.forget(nowMs)
   }
 

@@ -2,7 +2,7 @@
  * Many data planes as one: whatever is counted where, and whichever of them is gone, the sums are those of a single one.
  */
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { liveRoute } from '../../../src/control/figures/live.ts'
 import { Planes } from '../../../src/control/figures/planes.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
@@ -17,6 +17,7 @@ import { LocalPlane, linkTo } from '../../../src/state/local-plane.ts'
 import type { PlaneLink } from '../../../src/state/plane-port.ts'
 import { EMPTY_FLEET, type Fleet } from '../../../src/state/upstreams/fleet.ts'
 import { Upstreams } from '../../../src/state/upstreams/upstreams.ts'
+import { tableOf } from '../../rules/make.ts'
 import { metricsText } from '../../support/metrics.ts'
 import { memoryCache, TABLE } from '../rig.ts'
 
@@ -189,4 +190,29 @@ test('with no plane there is nobody to explain, and nothing is purged', async ()
     entries: 0,
   })
   expect(await planes.recent()).toEqual([])
+})
+
+const many = (percent: number, count = 5000): Table =>
+  tableOf(Array.from({ length: count }, (_, n) => ({ id: `r${n}`, match: { path: `/p${n}` }, percent })))
+
+test('a change of a few routes is known at once, and one of thousands without a stop for those who are served', async () => {
+  const planes = new Planes()
+  planes.follow(many(5, 2), 0)
+  const { progress } = await planes.figures()
+  expect(progress.standing('r1')).toMatchObject({ at: '5' })
+  let turns = 0
+  const count = (): void => {
+    turns++
+    next = setImmediate(count)
+  }
+  let next = setImmediate(count)
+  onTestFinished(() => clearImmediate(next))
+  planes.follow(many(10), 0)
+  planes.follow(many(20), 0)
+  expect(progress.standing('r4999')).toBeNull()
+  await expect.poll(() => progress.standing('r4999')).toMatchObject({ at: '20' })
+  expect(turns).toBeGreaterThan(1)
+  planes.follow(many(30, 4000), 0)
+  await expect.poll(() => progress.standing('r4999')).toBeNull()
+  expect(progress.standing('r3999')).toMatchObject({ at: '30' })
 })
