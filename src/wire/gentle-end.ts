@@ -2,7 +2,7 @@
  * Closing a connection whose client may still be sending.
  */
 
-/** How long a client may continue sending after our last byte before its connection is closed. */
+/** How long a client may continue sending after our last byte before its connection is closed, or its stream reset. */
 export const LINGER_MS = 2000
 
 /** The part of a socket that is used here. */

@@ -3,10 +3,17 @@
  * are passed on in pieces as they arrive, other frames once they are complete.
  */
 import { HeldBytes } from '../fields.ts'
-import { CODE, FLAG, FRAME_HEAD_BYTES, Http2Fault, MAX_FRAME_BYTES, MAX_WINDOW, SETTING, TYPE } from './protocol.ts'
-
-/** The connection preface of a client (section 3.4). */
-export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
+import {
+  CODE,
+  FLAG,
+  FRAME_HEAD_BYTES,
+  Http2Fault,
+  MAX_FRAME_BYTES,
+  MAX_WINDOW,
+  PREFACE,
+  SETTING,
+  TYPE,
+} from './protocol.ts'
 
 /** Limit on CONTINUATION frames for one field section (VU#421644). */
 const MAX_CONTINUATIONS = 8

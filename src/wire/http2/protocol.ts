@@ -2,6 +2,9 @@
  * Constants of HTTP/2 (RFC 9113), and connection errors.
  */
 
+/** What a client sends first (section 3.4). */
+export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
+
 /** Frame types (section 6). */
 export const TYPE = {
   data: 0,

@@ -3,11 +3,11 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { FrameReader, type FrameSink, PREFACE } from '../../../src/wire/http2/frames.ts'
+import { FrameReader, type FrameSink } from '../../../src/wire/http2/frames.ts'
 import { FieldDecoder } from '../../../src/wire/http2/hpack-decoder.ts'
 import { FieldEncoder } from '../../../src/wire/http2/hpack-encoder.ts'
 import { FrameOutput } from '../../../src/wire/http2/output.ts'
-import { Http2Fault } from '../../../src/wire/http2/protocol.ts'
+import { Http2Fault, PREFACE } from '../../../src/wire/http2/protocol.ts'
 import { FLAG, frame, settings, TYPE, word } from '../../support/frames.ts'
 
 /** What is told, with the pieces of each DATA frame put together. */

@@ -5,6 +5,7 @@ import { isName } from '../../../wire/fields.ts'
 import { onceWritten } from '../../../wire/read-memory.ts'
 import { Answer, type Whole } from '../answer.ts'
 import { dateNow } from '../date.ts'
+import { PROBE_AFTER_MS } from '../probe-pauses.ts'
 
 /** The connection that an answer is written on. */
 export interface AnswerHost {
@@ -35,9 +36,6 @@ const CLOSE = 'Connection: close\r\n'
 
 /** The beginning of every answer. */
 const BEGINNING = 'HTTP/1.1 '
-
-/** The pauses after each byte that `probe` sends. The first is short, for nearby clients. */
-const PROBE_AFTER_MS = [2, 50, 100, 500, 1000, 2000, 5000, 10_000]
 
 /** How long to wait before checking again whether a probe is possible. */
 const LOOK_AFTER_MS = 1000

@@ -7,6 +7,7 @@ import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue, fieldValues } from '../../../rules/http/exchange.ts'
 import { coarseNowMs, TICK_MS, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
 import { type Breakable, breakOff, contain } from '../../../wire/exceptions.ts'
+import { LINGER_MS } from '../../../wire/gentle-end.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
 import { mayReadOn } from '../../../wire/read-turns.ts'
 import type { RefusedRequest, RequestHead } from '../../../wire/requests.ts'
@@ -41,9 +42,6 @@ export interface ConnectionTerms {
   /** Serves a client that begins with the HTTP/2 preface, which has been put back. Null if HTTP/2 is refused. */
   readonly onHttp2: ((connection: Http1Connection) => void) | null
 }
-
-/** How long a client may continue sending after the final response before its connection is closed. */
-const LINGER_MS = 2000
 
 /** How long the rest of a body is read and dropped after an early answer that keeps the connection open. */
 const REST_MS = 30_000

@@ -2,11 +2,9 @@
  * Input from an HTTP/1.1 client: passed to the reader when it can be used, and buffered up to a limit until then.
  */
 import { HeldBytes } from '../../../wire/fields.ts'
+import { PREFACE } from '../../../wire/http2/protocol.ts'
 import { keep } from '../../../wire/read-memory.ts'
 import { RefusedRequest, RequestReader, type RequestSink } from '../../../wire/requests.ts'
-
-/** What a client sends first that speaks HTTP/2 by prior knowledge (RFC 9113 section 3.4). */
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 
 /** Limit for bytes read before they can be used: a body whose upstream isn't connected yet, or pipelined requests. */
 const AHEAD_BYTES = 64 * 1024

@@ -8,6 +8,7 @@ import { endGently, endOnceWritten } from '../../../wire/gentle-end.ts'
 import { CompressionError } from '../../../wire/http2/hpack-decoder.ts'
 import { CODE, Http2Fault } from '../../../wire/http2/protocol.ts'
 import { lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
+import { PROBE_AFTER_MS } from '../probe-pauses.ts'
 import { type Reading, readInto } from '../reading.ts'
 import type { Arrival, Client } from '../request.ts'
 import { Authorities } from './authorities.ts'
@@ -28,9 +29,6 @@ export interface Http2Terms extends ReceiverTerms {
 
 /** How long a drain waits for a client to confirm, by answering a PING, that it has read everything. */
 const DRAIN_PATIENCE_MS = 5000
-
-/** The pauses after each PING to a client that has half-closed. */
-const PROBE_AFTER_MS = [2, 50, 100, 500, 1000, 2000, 5000, 10_000]
 
 /** One connection. */
 export class Http2Connection implements Arrival, Breakable, ReceiverHost, EndingHost {

@@ -6,6 +6,7 @@ import { fieldValue } from '../../../rules/http/exchange.ts'
 import { SMALL_BYTES } from '../../../wire/chunks.ts'
 import { type Breakable, contain } from '../../../wire/exceptions.ts'
 import { HeldBytes } from '../../../wire/fields.ts'
+import { LINGER_MS } from '../../../wire/gentle-end.ts'
 import { CODE } from '../../../wire/http2/protocol.ts'
 import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner, SwitchingHead } from '../request.ts'
 import { whenEnding } from '../sockets.ts'
@@ -16,9 +17,6 @@ import { TunnelStream } from './tunnel-stream.ts'
 
 /** RFC 6455 section 1.3. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
-
-/** How long a client may continue sending after the answer before its stream is reset. */
-const LINGER_MS = 2000
 
 /** The connection of a request. */
 export interface RequestHost {
