@@ -5,6 +5,9 @@
 import type { ChangeSummary } from '../../rules/language/changes.ts'
 import { withoutPercents } from '../../rules/language/live-percents.ts'
 import { formatProblem, type Problems } from '../../rules/language/text.ts'
+import type { Route, Table } from '../../rules/table/table.ts'
+import { type Plain, sameValue } from '../../rules/values/plain.ts'
+import { FreshRun } from '../../state/fresh-run.ts'
 import type { LiveTable } from '../../state/live-table.ts'
 import type { ControlLog } from '../control-log.ts'
 import { followApart } from '../table/apart.ts'
@@ -55,9 +58,11 @@ export class FollowedFile {
   #reading: Reading | null = null
   /** The text from which the table was last made, or with which it last agreed; null before. */
   #inForce: string | null = null
+  /** The table with which that text last agreed. */
+  #agreed: Table | null = null
   #drift: Drift | null = null
   #told: string | null = null
-  #last: Promise<void> = Promise.resolve()
+  readonly #looks = new FreshRun(() => this.#lookNow())
   #again: NodeJS.Timeout | undefined
   #isClosed = false
 
@@ -84,19 +89,20 @@ export class FollowedFile {
     this.#isClosed = true
     this.#file.close()
     clearTimeout(this.#again)
-    await this.#last
+    await this.#looks.ended()
   }
 
-  /** Checks, after any checks already queued. Never rejects. */
+  /** Checks. Large texts take a while to compare: all edits that are made meanwhile are one check. Never rejects. */
   #look(): Promise<void> {
-    this.#last = this.#last.then(async () => {
-      try {
-        if (!this.#isClosed) await this.#follow()
-      } catch (error) {
-        this.#set({ why: `can't be compared: ${(error as Error).message}`, changes: NOTHING })
-      }
-    })
-    return this.#last
+    return this.#looks.run()
+  }
+
+  async #lookNow(): Promise<void> {
+    try {
+      if (!this.#isClosed) await this.#follow()
+    } catch (error) {
+      this.#set({ why: `can't be compared: ${(error as Error).message}`, changes: NOTHING })
+    }
   }
 
   async #follow(): Promise<void> {
@@ -107,20 +113,21 @@ export class FollowedFile {
     if (!reading.ok) return this.#set({ why: reading.message, changes: NOTHING })
     const { text } = reading
     const before = live.current
+    if (!takesPercents && this.#agreesStill(text, before.table)) return
     const compared = await followApart(text, before.text, path, takesPercents)
     if (!compared.ok) return this.#set({ why: invalidText(compared), changes: NOTHING })
     const { wanted, changes } = compared
-    if (wanted === before.text) return this.#agree(text)
+    if (wanted === before.text) return this.#agree(text, before.table)
     if (this.#inForce !== text && (await this.#isUnchangedSince(before.text))) {
       const terms = { ifMatch: [before.etag], percentsMayMove: !takesPercents, author: 'file', reason: null }
       const change = takesPercents ? replaceText(wanted) : replaceButPercents(text)
       const outcome = await this.#parts.operations.commit(change, terms)
-      if (outcome.kind === 'done') return this.#agree(text)
+      if (outcome.kind === 'done') return this.#agree(text, outcome.revision.table)
       // Somebody else has edited at the same time, or the cluster is unreachable.
       this.#lookAgain()
       return this.#set({ why: `could not be applied: ${whyNot(outcome)}`, changes })
     }
-    if (changes.changes.length === 0) return this.#agree(text)
+    if (changes.changes.length === 0) return this.#agree(text, before.table)
     this.#set({ why: DIFFERS, changes })
   }
 
@@ -141,8 +148,17 @@ export class FollowedFile {
     return compared.ok && compared.changes.changes.length === 0
   }
 
-  #agree(text: string): void {
+  /** Whether a text and a table agree since they did and only percents have moved, as they do at each step of a ramp. */
+  #agreesStill(text: string, table: Table): boolean {
+    if (this.#drift !== null || this.#inForce !== text || this.#agreed === null) return false
+    if (!differsInPercents(this.#agreed, table)) return false
+    this.#agreed = table
+    return true
+  }
+
+  #agree(text: string, table: Table): void {
     this.#inForce = text
+    this.#agreed = table
     this.#set(null)
   }
 
@@ -168,6 +184,24 @@ export class FollowedFile {
     clearTimeout(this.#again)
     this.#again = setTimeout(() => void this.#look(), AGAIN_MS).unref()
   }
+}
+
+/** Whether two tables are alike but for the percents of routes. */
+function differsInPercents(one: Table, other: Table): boolean {
+  const saidBy = ({ document }: Route): Plain => ({ ...document, percent: 0 }) as unknown as Plain
+  const isLike = (route: Route, at: number): boolean => {
+    const now = other.routes[at]
+    return now === route || (now !== undefined && sameValue(saidBy(now), saidBy(route)))
+  }
+  return (
+    one.default === other.default &&
+    one.defaultStatus === other.defaultStatus &&
+    sameValue(one.visitor.document, other.visitor.document) &&
+    one.routes.length === other.routes.length &&
+    one.routes.every(isLike) &&
+    one.upstreams.size === other.upstreams.size &&
+    [...one.upstreams].every(([name, upstream]) => other.upstreams.get(name) === upstream)
+  )
 }
 
 /** Why no revision came of the file. */
