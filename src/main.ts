@@ -1,12 +1,13 @@
 /**
  * The entry point: runs the command line.
  */
-import { flushCompileCache } from 'node:module'
+import { enableCompileCache, flushCompileCache } from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { ignoreSignals } from './processes/signals.ts'
 
 ignoreSignals(process.argv[2])
-// For whoever starts this file and none of bin/.
-await import(new URL('../bin/compile-cache.js', import.meta.url).href)
+// As bin/compile-cache.js does, for whoever starts this file alone: an image has no bin/.
+enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/compile', import.meta.url)))
 // An import of node:http reads all its exports, and these load undici: 45 ms of CPU at each start. Middleware has them as globals.
 const http: Partial<typeof import('node:http')> = process.getBuiltinModule('node:http')
 for (const name of ['WebSocket', 'CloseEvent', 'MessageEvent'] as const) delete http[name]
