@@ -109,15 +109,19 @@ export class Churn {
     if (this.counts.wrong.length < MAX_WRONG) this.counts.wrong.push(what)
   }
 
-  /** A connection whose data goes to `onData`; `closed` resolves when it is closed, by whomever. */
-  #open(onData: (chunk: Buffer, socket: Socket) => void): { socket: Socket; tcp: Socket; closed: Promise<void> } {
+  /** A connection whose data goes to `onData`; `closed` resolves when it is closed, by whomever. @param client names the kind */
+  #open(
+    client: string,
+    onData: (chunk: Buffer, socket: Socket) => void,
+  ): { socket: Socket; tcp: Socket; closed: Promise<void> } {
     const isSecure = Math.random() < 0.5
     const port = isSecure ? this.#ports.tlsPort : this.#ports.port
     const tcp = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true }).on('error', () => {})
     const socket = isSecure ? this.#secure(tcp) : tcp
     this.#sockets.add(socket)
     socket.setTimeout(PATIENCE_MS, () => {
-      this.#wrong(`a connection without a byte for ${PATIENCE_MS} ms`)
+      const at = `${tcp.bytesRead} bytes read, ${tcp.bytesWritten} written${tcp.readableEnded ? ', the end read' : ''}`
+      this.#wrong(`${client}${isSecure ? ' over TLS' : ''}: no byte for ${PATIENCE_MS} ms, after ${at}`)
       socket.destroy()
     })
     socket.on('data', (chunk: Buffer) => {
@@ -179,7 +183,7 @@ export class Churn {
       if (--left > 0 && !this.#over) ask(socket)
       else socket.destroy()
     })
-    const { socket, closed } = this.#open(read)
+    const { socket, closed } = this.#open('steady', read)
     ask(socket)
     await closed
     if (left > 0 && !this.#over) this.counts.broken++
@@ -187,7 +191,7 @@ export class Churn {
 
   /** Leaves in one of four phases: half a head sent, waiting, in the answer's body, in the request's body. */
   async #abort(): Promise<void> {
-    const { socket, tcp, closed } = this.#open(() => {})
+    const { socket, tcp, closed } = this.#open('leaving', () => {})
     const phases = [
       () => socket.write('GET /bytes/1000 HTTP/1.1\r\nHost: 127'),
       () => socket.write(get('/slow/300')),
@@ -217,7 +221,7 @@ export class Churn {
         else this.#leave(socket)
       },
     })
-    const { socket, closed } = this.#open((chunk) => reader.take(chunk))
+    const { socket, closed } = this.#open('WebSocket', (chunk) => reader.take(chunk))
     socket.write(upgradeRequest(this.#ports.port))
     await closed
     if (echoes === MESSAGES) this.counts.upgrades++
@@ -314,7 +318,7 @@ export class Churn {
       whole = status === 200
       socket.destroy()
     })
-    const { socket, closed } = this.#open((chunk, from) => {
+    const { socket, closed } = this.#open('slow reader', (chunk, from) => {
       read(chunk, from)
       if (socket.destroyed) return
       socket.pause()
