@@ -321,7 +321,11 @@ export class History {
 
   #keep({ record, text }: RecordedRevision, where: Pick<Kept, 'isOnDisk' | 'overwritten'>): void {
     const size = Buffer.byteLength(text) + (where.overwritten?.length ?? 0)
-    this.#kept.set(record.number, { record, bytes: size, text, ...where, ...markOf(undefined) })
+    const before = this.#kept.get(record.number)
+    // A Redis that is filled again has the same revision, in another epoch.
+    const isSame = before !== undefined && before.record.etag === record.etag
+    const { mark, isMarkOnDisk } = isSame ? before : markOf(undefined)
+    this.#kept.set(record.number, { record, bytes: size, text, ...where, mark, isMarkOnDisk })
     let bytes = [...this.#kept.values()].reduce((sum, kept) => sum + kept.bytes, 0)
     while (this.#kept.size > this.#bounds.revisions || bytes > this.#bounds.bytes) {
       const kept = mostDispensable([...this.#kept.values()])

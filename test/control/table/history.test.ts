@@ -283,6 +283,20 @@ test('marks are bounded in number and in bytes, so that there is room for what c
   expect(await history.mark(2, MARK)).toBeNull()
 })
 
+test('a mark stays where a cluster has the revision again in another epoch, and goes with another text', async () => {
+  const history = await made(['1\n'])
+  const inEpoch = (epoch: number, text: string): RevisionRecord => ({
+    ...recordOf(2, text),
+    cluster: { format: 1, id: 'c', epoch, nonce: String(epoch) },
+  })
+  await history.follow(inEpoch(1, '2\n'), '2\n')
+  await history.mark(2, MARK)
+  await history.follow(inEpoch(2, '2\n'), '2\n')
+  expect(history.markOf(2)).toEqual(MARK)
+  await history.follow(inEpoch(3, 'other\n'), 'other\n')
+  expect(history.markOf(2)).toBeNull()
+})
+
 test('an instance that follows sees the marks of the owner', async () => {
   const history = await made(['1\n', '2\n'])
   const other = new History(folderOf(path), undefined, { isOwner: false })
