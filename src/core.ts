@@ -157,12 +157,12 @@ export function openCore(
   return { live, history, operations, fleet, cookieKeys, state, cluster }
 }
 
-/** The cluster is waited for so long by an instance that can't start without it. */
+/** How long an instance that can't start without the cluster waits for it. */
 const NEWEST_MS = 4_000
 
 /**
- * As `openCore`, for a member of a cluster: where it was never one before and its table file can't be used, it begins with the table
- * of the cluster. A file that is not good must not keep instances from being replaced or added.
+ * As `openCore`, for a member of a cluster. An instance that was never a member and can't use its table file starts with the
+ * cluster's table: an invalid file must not keep instances from being replaced or added.
  */
 export async function openMember(
   settings: Parameters<typeof openCore>[0],
@@ -178,7 +178,9 @@ export async function openMember(
     const link = new ClusterLink(name, { ...linkOptions(redis, secrets), onUnreadable: () => {}, onFull: () => {} })
     const bounds = sharedBounds(settings.keepRevisions)
     const newest = await newestRevision(new ClusterLog(link, bounds), NEWEST_MS).catch((reason: Error) => {
-      throw new StartError(`${error.message}\nnor can the table of cluster ${name} be had: ${reason.message}`)
+      throw new StartError(
+        `${error.message}\nand the table of cluster ${name} can't be used instead: ${reason.message}`,
+      )
     })
     const core = openCore(settings, log, followers, { ...clustered, newest })
     log.error(

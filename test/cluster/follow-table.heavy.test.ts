@@ -126,7 +126,9 @@ test('an instance begins with the table of the cluster where its file can not be
     expect(json.revisions.map(({ revision }: { revision: number }) => revision)).toEqual([5, 4, 3, 2, 1])
   })
   expect(await setPercent(two, 'b', 7)).toMatchObject({ status: 200, instances: '2/2' })
-  await expect(member('version: 1\n', 'redis://127.0.0.1:1', pod)).rejects.toThrow(/is invalid[\s\S]*nor can the table/)
+  await expect(member('version: 1\n', 'redis://127.0.0.1:1', pod)).rejects.toThrow(
+    /is invalid[\s\S]*and the table of cluster shop can't be used instead/,
+  )
 })
 
 test('with --take-percent the percents of the file count', async () => {
